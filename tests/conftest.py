@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from support import TINY, compose_config
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -35,3 +37,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "gpu" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture
+def train_tiny(tmp_path: Path) -> Callable[..., Path]:
+    """Trains a tiny net on 64 embedded images with the given overrides; returns the run folder."""
+    from fourier_robust.run.folder import RunFolder
+    from fourier_robust.train import train
+
+    def run(*overrides: str) -> Path:
+        config, names = compose_config("train", *TINY, f"paths.output_dir={tmp_path}/outputs", *overrides)
+        folder = RunFolder.of(tmp_path / "outputs", names, config["seed"], config)
+        train(config, names)
+        return folder.path
+
+    return run
+
+
+@pytest.fixture
+def evaluate_tiny(tmp_path: Path) -> Callable[..., None]:
+    """Runs fr-eval's front door on a checkpoint with the given overrides."""
+    from fourier_robust.evaluate import evaluate
+
+    def run(ckpt: Path, *overrides: str) -> None:
+        settings = (f"ckpt={ckpt}", f"paths.data_dir={tmp_path}/data", "device.name=cpu", "device.threads=1")
+        evaluate(*compose_config("eval", *settings, "device.keep_blocks=false", *overrides))
+
+    return run

@@ -1,0 +1,136 @@
+"""Check a resolved config before any work: unknown settings and wrong types, in one line each.
+
+The signature of the class or function that a ``_target_`` names is the schema. It is read from the source by
+`ast`, not by import, so a mistake is answered before torch is loaded.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fourier_robust.errors import UserError
+
+PACKAGE = Path(__file__).parent
+HYDRA_KEYS = frozenset({"_target_", "_partial_", "_args_", "_recursive_", "_convert_"})
+TOP_LEVEL = {
+    "seed": "int",
+    "resume": "bool",
+    "ckpt": "str",
+    "batch_size": "int",
+    "precision": "Literal['fp32', 'bf16']",
+}
+
+
+def conf_dir() -> Path:
+    """The folder of the yaml files: inside the installed package, else the checkout's."""
+    installed = PACKAGE / "conf"
+    return installed if installed.is_dir() else PACKAGE.parent / "conf"
+
+
+def validate(config: Mapping[str, Any]) -> None:
+    """Check every setting of `config` (resolved, plain containers) against the signature that receives it.
+
+    Raises:
+        UserError: names the setting, its value, and what is expected or known.
+    """
+    for key, annotation in TOP_LEVEL.items():
+        if key in config:
+            _check(key, config[key], annotation)
+    for path, node in _nodes(config):
+        target = node["_target_"]
+        if str(target).startswith("fourier_robust."):
+            _check_node(path, node, _signature(target))
+
+
+def _nodes(node: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every mapping with a ``_target_`` below `node`, with its dotted path."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield path, node
+        for key, value in node.items():
+            yield from _nodes(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _nodes(value, f"{path}[{index}]")
+
+
+def _check_node(path: str, node: Mapping[str, Any], signature: tuple[dict[str, str | None], bool]) -> None:
+    arguments, open_ended = signature
+    name = node["_target_"].rsplit(".", 1)[1]
+    for key, value in node.items():
+        if key in HYDRA_KEYS:
+            continue
+        if key in arguments:
+            _check(f"{path}.{key}", value, arguments[key])
+        elif not open_ended:
+            close = difflib.get_close_matches(key, arguments, 1)
+            hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(arguments) or 'none'}"
+            raise UserError(f"{path}.{key}: {name} has no such setting; {hint}")
+
+
+@cache
+def _signature(target: str) -> tuple[dict[str, str | None], bool]:
+    """Arguments (name -> annotation) of `target`, and whether it takes any keyword beside them."""
+    module, name = target.rsplit(".", 1)
+    source = PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
+    if not source.exists():
+        raise UserError(f"_target_ {target}: there is no module {module}")
+    for item in ast.parse(source.read_text()).body:
+        if isinstance(item, ast.FunctionDef) and item.name == name:
+            return _arguments(item, skip=0)
+        if isinstance(item, ast.ClassDef) and item.name == name:
+            return _class_arguments(item)
+    raise UserError(f"_target_ {target}: {module} has no {name}")
+
+
+def _arguments(function: ast.FunctionDef, skip: int) -> tuple[dict[str, str | None], bool]:
+    listed = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs][skip:]
+    annotations = {item.arg: ast.unparse(item.annotation) if item.annotation else None for item in listed}
+    return annotations, function.args.kwarg is not None
+
+
+def _class_arguments(item: ast.ClassDef) -> tuple[dict[str, str | None], bool]:
+    for member in item.body:
+        if isinstance(member, ast.FunctionDef) and member.name == "__init__":
+            return _arguments(member, skip=1)
+    fields = [member for member in item.body if isinstance(member, ast.AnnAssign)]
+    if not fields and item.bases:  # inherits its constructor: checked when it is called
+        return {}, True
+    return {ast.unparse(member.target): ast.unparse(member.annotation) for member in fields}, False
+
+
+def _check(path: str, value: Any, annotation: str | None) -> None:
+    if annotation is None or isinstance(value, Mapping):
+        return
+    verdicts = [_fits(value, ast.unparse(option)) for option in _options(ast.parse(annotation, mode="eval").body)]
+    if not any(verdicts):
+        raise UserError(f"{path}={value!r}: expected {annotation.replace(' | None', ' or null')}")
+
+
+def _options(node: ast.expr) -> Iterator[ast.expr]:
+    """The alternatives of ``A | B | None``."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        yield from _options(node.left)
+        yield from _options(node.right)
+    else:
+        yield node
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    """Whether a plain yaml value can stand for one alternative; annotations that are no yaml type fit anything."""
+    plain = {"int": int, "float": int | float, "str": str, "bool": bool}
+    if annotation == "None":
+        return value is None
+    if annotation in plain:
+        return isinstance(value, plain[annotation]) and (annotation == "bool" or not isinstance(value, bool))
+    if annotation.startswith("Literal["):
+        choices = ast.literal_eval(f"({annotation[len('Literal[') : -1]},)")
+        return value in choices
+    if annotation.split("[")[0] in ("list", "tuple", "Sequence"):
+        return isinstance(value, list)
+    return value is not None

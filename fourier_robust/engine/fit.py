@@ -1,0 +1,293 @@
+"""The other place where a model meets data: training, resumable at any step.
+
+Every random number derives from (seed, purpose, epoch or step), so no generator state is saved and a run that
+was stopped and resumed equals one that was not, bit for bit on the same CPU and number of threads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from fourier_robust.aug.chain import Chain
+from fourier_robust.aug.views import Views
+from fourier_robust.dataset.base import Batch, Split
+from fourier_robust.engine.interrupt import Interrupted, StopFlag, stop_on_signals
+from fourier_robust.engine.loss import count_correct, views_loss
+from fourier_robust.engine.meter import Meter
+from fourier_robust.engine.predict import Precision, autocast, predict
+from fourier_robust.engine.process import supports_bf16
+from fourier_robust.errors import UserError
+from fourier_robust.metric.outcome import outcome
+from fourier_robust.run.seed import derive
+
+REFRESH_STEPS = 20  # a progress bar that reads the device's sums more often would wait for it
+
+
+class Regularizer(Protocol):
+    """Adds a penalty's gradient to the parameters, between the loss's backward and the optimizer's step."""
+
+    def add_gradient(self, model: nn.Module, views: Views) -> dict[str, float]: ...
+
+
+class OptimizerRecipe(Protocol):
+    """Builds an optimizer whose groups hold `base_lr`, and the rule: global step -> multiplier of every base_lr."""
+
+    def build(
+        self, model: nn.Module, epochs: int, steps_per_epoch: int, batch_size: int
+    ) -> tuple[torch.optim.Optimizer, Callable[[int], float]]: ...
+
+
+@dataclass
+class Job:
+    """What a training run works on.
+
+    Attributes:
+        model: on the device; takes [0,1] pixels, normalises first.
+        train, val: splits on the device; val None where nothing is held out.
+        aug, reg, optim: the method.
+        seed: every draw derives from it.
+        device: where model and data are.
+        channels_last, compiled: how the forward pass is run; neither changes what is computed.
+        save: called with (step, weights, state) to write a checkpoint.
+        record: called with the history (one dict per epoch) after each epoch.
+    """
+
+    model: nn.Module
+    train: Split
+    val: Split | None
+    aug: Chain
+    reg: Regularizer
+    optim: OptimizerRecipe
+    seed: int
+    device: torch.device
+    channels_last: bool
+    compiled: bool
+    save: Callable[[int, Mapping[str, torch.Tensor], Mapping[str, Any]], Any]
+    record: Callable[[list[dict[str, Any]]], None]
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Settings of the loop, and the loop.
+
+    Args:
+        epochs: passes over the training split; the last checkpoint is the result.
+        batch_size: images per step, before views are made; the last incomplete batch of an epoch is dropped.
+        precision: of forward and backward; ``auto`` is bf16 autocast where the device has bf16, else float32.
+        label_smoothing: in [0,1).
+        ema_decay: keep an exponential moving average of the weights with this decay per step and report it.
+        val_precision: of the validation pass.
+        val_every: validate every so many epochs, and after the last.
+        checkpoint_every: write a checkpoint every so many epochs, and after the last.
+
+    Raises:
+        ValueError: a setting out of its range.
+    """
+
+    epochs: int
+    batch_size: int
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    label_smoothing: float = 0.0
+    ema_decay: float | None = None
+    val_precision: Literal["fp32", "bf16"] = "fp32"
+    val_every: int = 1
+    checkpoint_every: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "val_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"trainer.{name}={getattr(self, name)} must be at least 1")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"trainer.label_smoothing={self.label_smoothing} must be in [0,1)")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"trainer.ema_decay={self.ema_decay} must be in (0,1)")
+
+    def fit(self, job: Job, state: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Train to the last epoch; `state` is that of a checkpoint to go on from.
+
+        Returns:
+            One dict per epoch, the lines of train.csv.
+
+        Raises:
+            UserError: the loss is not finite, or the training split is smaller than a batch.
+            Interrupted: SIGTERM or SIGINT came; a checkpoint of the step reached has been saved.
+        """
+        with stop_on_signals() as flag:
+            return _Loop(self, job, flag).run(state)
+
+
+class _Loop:
+    """One training run in progress."""
+
+    def __init__(self, settings: Trainer, job: Job, flag: StopFlag) -> None:
+        self.settings, self.job, self.flag = settings, job, flag
+        self.steps_per_epoch = len(job.train) // settings.batch_size
+        if self.steps_per_epoch == 0:
+            raise UserError(f"trainer.batch_size={settings.batch_size} exceeds the {len(job.train)} training images")
+        self.precision: Precision = "fp32" if settings.precision == "fp32" else "bf16"
+        if settings.precision == "auto" and not supports_bf16(job.device):
+            self.precision = "fp32"
+        self.layout = torch.channels_last if job.channels_last else torch.contiguous_format
+        job.model.to(memory_format=self.layout)
+        self.optimizer, self.rule = job.optim.build(
+            job.model, settings.epochs, self.steps_per_epoch, settings.batch_size
+        )
+        self.forward: Callable[[torch.Tensor], torch.Tensor] = torch.compile(job.model) if job.compiled else job.model
+        self.average: AveragedModel | None = None
+        self.generator = torch.Generator()
+        self.step = 0
+        self.history: list[dict[str, Any]] = []
+        self.meter = Meter(job.device)
+        self.seconds = 0.0
+        self.saved_step: int | None = None
+
+    def run(self, state: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+        if state is None:
+            self._initialise()
+        if self.settings.ema_decay is not None:
+            rule = get_ema_multi_avg_fn(self.settings.ema_decay)
+            self.average = AveragedModel(self.job.model, multi_avg_fn=rule, use_buffers=True)
+        if state is not None:
+            self._restore(state)
+        while self.step < self.settings.epochs * self.steps_per_epoch:
+            self._epoch(self.step // self.steps_per_epoch)
+        return self.history
+
+    def _initialise(self) -> None:
+        """Let a model that starts from data (speednet's whitening) see the first training images."""
+        initialise = getattr(self.job.model, "init_from_data", None)
+        if initialise is not None:
+            first = torch.arange(min(len(self.job.train), 5000))
+            initialise(next(self.job.train.batches(len(first), first)).images)
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.job.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.step = self.saved_step = state["step"]
+        self.history = [dict(line) for line in state["history"]]
+        self.meter = Meter(self.job.device, state["meter"])
+        self.seconds = state["seconds"]
+
+    def _epoch(self, epoch: int) -> None:
+        job, size = self.job, self.settings.batch_size
+        generator = torch.Generator().manual_seed(derive(job.seed, "order", epoch))
+        order = torch.randperm(len(job.train), generator=generator)[: self.steps_per_epoch * size]
+        rest = order[(self.step - epoch * self.steps_per_epoch) * size :]
+        crop_seed = derive(job.seed, "crop", epoch)
+        job.model.train()
+        started = time.perf_counter() - self.seconds
+        name = f"epoch {epoch + 1}/{self.settings.epochs}"
+        done = len(order) - len(rest)
+        with tqdm(total=len(order), initial=done, desc=name, unit="img", leave=False, disable=None) as bar:
+            for batch in job.train.batches(size, rest, seed=crop_seed, drop_last=True):
+                self._train_step(batch)
+                bar.update(size)
+                if self.step % REFRESH_STEPS == 0:
+                    self._stop_if_diverged()
+                    bar.set_postfix(loss=f"{self.meter.loss:.3f}", acc=f"{self.meter.accuracy:.3f}", refresh=False)
+                if self.flag.signum is not None and self.step % self.steps_per_epoch:
+                    self.seconds = time.perf_counter() - started
+                    self._interrupt(self.flag.signum)
+        self._stop_if_diverged()
+        self._finish_epoch(epoch, time.perf_counter() - started)
+        if self.flag.signum is not None and epoch + 1 < self.settings.epochs:
+            self._interrupt(self.flag.signum)
+
+    def _train_step(self, batch: Batch) -> None:
+        job = self.job
+        factor = self.rule(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        self.generator.manual_seed(derive(job.seed, "aug", self.step))
+        torch.manual_seed(derive(job.seed, "dropout", self.step))  # layers with dropout take no generator
+        shape = batch.images.shape
+        params = job.aug.sample((shape[0], shape[1], shape[2], shape[3]), self.generator)
+        views = job.aug.apply(batch.images, batch.labels, params)
+        images = views.images.flatten(0, 1).contiguous(memory_format=self.layout)
+        with autocast(job.device, self.precision):
+            logits = self.forward(images)
+        logits = logits.unflatten(0, views.images.shape[:2])
+        loss = views_loss(logits, views, self.settings.label_smoothing)
+        loss.backward()
+        job.reg.add_gradient(job.model, views)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update_parameters(job.model)
+        with torch.no_grad():
+            self.meter.add(loss.detach(), count_correct(logits, views), shape[0], self.step)
+        self.step += 1
+
+    def _stop_if_diverged(self) -> None:
+        bad = self.meter.bad_step
+        if bad is None:
+            return
+        good = "no checkpoint was written before it"
+        if self.saved_step is not None:
+            good = f"the last good checkpoint is last.pt of step {self.saved_step}"
+        raise UserError(f"the loss is not finite at step {bad} (epoch {bad // self.steps_per_epoch + 1}); {good}")
+
+    def _interrupt(self, signum: int) -> None:
+        self._stop_if_diverged()
+        if self.saved_step != self.step:
+            self._checkpoint()
+        epoch, done = divmod(self.step, self.steps_per_epoch)
+        where = f"after epoch {epoch}, step {done}/{self.steps_per_epoch} of the next"
+        raise Interrupted(signum, f"stopped {where}; saved; the same command goes on from here")
+
+    def _finish_epoch(self, epoch: int, seconds: float) -> None:
+        settings, last = self.settings, epoch + 1 == self.settings.epochs
+        line: dict[str, Any] = {
+            "epoch": epoch + 1,
+            "step": self.step,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "train_loss": self.meter.loss,
+            "train_accuracy": self.meter.accuracy,
+            "val_loss": None,
+            "val_error": None,
+            "images_per_s": (self.meter.images / seconds) if seconds > 0 else None,
+            "seconds": seconds,
+        }
+        if self.job.val is not None and (last or (epoch + 1) % settings.val_every == 0):
+            result = outcome(*predict(self._reported(), self.job.val.batches(256), settings.val_precision)[:2])
+            line |= {"val_loss": float(result.nll.mean()), "val_error": float(result.wrong.mean())}
+        self.history.append(line)
+        self.meter, self.seconds = Meter(self.job.device), 0.0
+        if last or (epoch + 1) % settings.checkpoint_every == 0:
+            self._checkpoint()
+        self.job.record(self.history)
+        tqdm.write(_sentence(line, settings.epochs))
+
+    def _reported(self) -> nn.Module:
+        return self.job.model if self.average is None else self.average.module
+
+    def _checkpoint(self) -> None:
+        state: dict[str, Any] = {
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "history": self.history,
+            "meter": self.meter.state(),
+            "seconds": self.seconds,
+        }
+        if self.average is not None:  # the reported weights are the average's, so the raw ones go here
+            state |= {"model": self.job.model.state_dict(), "average": self.average.state_dict()}
+        self.job.save(self.step, self._reported().state_dict(), state)
+        self.saved_step = self.step
+
+
+def _sentence(line: Mapping[str, Any], epochs: int) -> str:
+    """An epoch's numbers as one printed line."""
+    text = f"epoch {line['epoch']:>3}/{epochs}  loss {line['train_loss']:.4f}  train acc {line['train_accuracy']:.4f}"
+    if line["val_error"] is not None:
+        text += f"  val loss {line['val_loss']:.4f}  val error {line['val_error']:.4f}"
+    return text + f"  {line['images_per_s']:.0f} img/s  {line['seconds']:.1f} s"

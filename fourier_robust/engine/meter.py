@@ -1,0 +1,49 @@
+"""Sums over an epoch, kept on the device so that no step waits for a number."""
+
+from __future__ import annotations
+
+import torch
+
+
+class Meter:
+    """Running loss and accuracy of an epoch, and the first step whose loss was not finite.
+
+    Args:
+        device: where the losses are; reading a property synchronises with it.
+        sums: (loss, correct, images, steps) to go on from, as `state` gave them.
+    """
+
+    def __init__(self, device: torch.device, sums: list[float] | None = None) -> None:
+        loss, correct, images, steps = sums or [0.0, 0.0, 0.0, 0.0]
+        self._loss = torch.tensor(loss, dtype=torch.float64, device=device)
+        self._correct = torch.tensor(correct, dtype=torch.float64, device=device)
+        self._bad_step = torch.tensor(-1, device=device)
+        self.images, self.steps = int(images), int(steps)
+
+    def add(self, loss: torch.Tensor, correct: torch.Tensor, images: int, step: int) -> None:
+        """Add one step: its 0-d loss, its number of correct images, its images, its global number."""
+        self._loss += loss
+        self._correct += correct
+        self.images += images
+        self.steps += 1
+        self._bad_step = torch.where((self._bad_step < 0) & ~torch.isfinite(loss), step, self._bad_step)
+
+    @property
+    def loss(self) -> float:
+        """Mean loss per step."""
+        return float(self._loss) / max(self.steps, 1)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of correct images."""
+        return float(self._correct) / max(self.images, 1)
+
+    @property
+    def bad_step(self) -> int | None:
+        """Global number of the first step with a non-finite loss, or None."""
+        step = int(self._bad_step)
+        return None if step < 0 else step
+
+    def state(self) -> list[float]:
+        """The sums, for a checkpoint in the middle of an epoch."""
+        return [float(self._loss), float(self._correct), float(self.images), float(self.steps)]

@@ -1,0 +1,89 @@
+"""What a process sets once before it works: device, threads, allocator."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from dataclasses import dataclass
+
+import torch
+
+from fourier_robust.errors import UserError
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+def keep_big_blocks() -> None:
+    """Tell glibc to keep blocks of up to 1 GiB instead of returning them to the kernel after each tensor.
+
+    Page faults on fresh tensors otherwise cost 1.1 to 1.5 times in CPU training at batch 512 to 1024.
+    Resident memory stays at its peak. No effect outside Linux with glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+    mallopt(_M_TRIM_THRESHOLD, 1 << 30)
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where and how a process computes; none of it is part of an experiment's identity.
+
+    Args:
+        name: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:<index>``.
+        threads: CPU threads; None keeps OMP_NUM_THREADS, else all cores this process may use.
+        keep_blocks: see `keep_big_blocks`; only on a CPU.
+        channels_last: memory layout of training; 1.8 to 2.2 times faster with bf16, slower without.
+        compiled: run the training's forward and backward through torch.compile (gains on GPUs at small batches).
+    """
+
+    name: str = "auto"
+    threads: int | None = None
+    keep_blocks: bool = True
+    channels_last: bool = True
+    compiled: bool = False
+
+    def prepare(self) -> torch.device:
+        """Set threads and allocator for this process, and return the device.
+
+        Raises:
+            UserError: no such device here.
+        """
+        device = _find(self.name)
+        threads = self.threads
+        if threads is None and "OMP_NUM_THREADS" not in os.environ and hasattr(os, "sched_getaffinity"):
+            threads = len(os.sched_getaffinity(0))
+        if threads is not None:
+            if threads < 1:
+                raise UserError(f"device.threads={threads} must be at least 1")
+            torch.set_num_threads(threads)
+        if device.type == "cpu" and self.keep_blocks:
+            keep_big_blocks()
+        return device
+
+
+def _find(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"device.name={name} is not a device; use auto, cpu, cuda or cuda:0") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device.name={name} is not supported; use auto, cpu, cuda or cuda:0")
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise UserError(f"device.name={name}, but this machine has {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def supports_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 natively (elsewhere it is emulated and slower than float32)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    flags = torch.cpu.get_capabilities()
+    return any(flags.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))

@@ -1,0 +1,164 @@
+"""``fr-eval``: read a checkpoint, ask a suite's question, leave tables and a receipt beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fourier_robust.cli import build, launch
+from fourier_robust.errors import UserError
+
+
+def main() -> None:
+    """Entry point of ``fr-eval``."""
+    launch("eval", evaluate)
+
+
+def evaluate(config: dict[str, Any], names: dict[str, str]) -> None:
+    """Measure one checkpoint with one suite.
+
+    Args:
+        config: resolved and checked.
+        names: of dataset and arch, where the command line chose them.
+
+    Raises:
+        UserError: no usable checkpoint, missing data, or class counts that disagree; nothing is written then.
+    """
+    from fourier_robust.run.checkpoint import read
+
+    device = build(config, "device").prepare()
+    checkpoint = read(Path(config["ckpt"]))
+    subject = _subject(config, names, checkpoint)
+    dataset = build({"dataset": subject["dataset"]}, "dataset")
+    suite = build(config, "suite")
+    model = _model(subject, checkpoint, dataset).to(device)
+    conditions = suite.conditions(dataset)  # missing data is known here, before any work
+
+    from fourier_robust.report.figure import table_png
+    from fourier_robust.report.table import table_of
+    from fourier_robust.run.eval_record import EvalRecord
+
+    trained = subject["names"]
+    own_data = trained["dataset"] == names.get("dataset", trained["dataset"])
+    record = EvalRecord(checkpoint, suite.name if own_data else f"{suite.name}.{dataset.name}")
+    started = time.perf_counter()
+    outcomes, data = _outcomes(model, dataset, suite, conditions, config, device, record)
+    rows = _rows(suite, suite.measure(outcomes), record.run, subject)
+    remarks = [*suite.remarks(), f"precision {config['precision']}"]
+    table = table_of(rows, f"{trained['dataset']}/{trained['arch']}/{trained['aug']}-{trained['reg']}", remarks)
+    receipt = {
+        "config": config,
+        "subject": trained,
+        "conditions_wanted": len(conditions),
+        "conditions_measured": len(outcomes),
+        "rows": len(rows),
+        "remarks": remarks,
+        "definitions": dict(suite.definitions),
+        "data": data,
+        "wall_seconds": round(time.perf_counter() - started, 1),
+    }
+    record.finish(rows, table.records(), table_png(table), receipt, device)
+    print(f"\n{table.text()}\n\nwrote results.csv, table.csv, table.png, eval.json in {record.folder}")
+
+
+def _rows(suite: Any, measurements: Any, run: str, subject: Mapping[str, Any]) -> list[Any]:
+    """Measurements as rows: who was measured is added here."""
+    from fourier_robust.run.results import Row
+
+    trained = subject["names"]
+    return [
+        Row(
+            run=run,
+            suite=suite.name,
+            dataset=item.condition.dataset,
+            corruption=item.condition.corruption,
+            severity=item.condition.severity,
+            attack=None,
+            eps=None,
+            score=None,
+            metric=item.metric,
+            value=item.estimate.value,
+            ci_low=item.estimate.low,
+            ci_high=item.estimate.high,
+            n=item.estimate.n,
+            higher_is_better=item.higher_is_better,
+            train_dataset=trained["dataset"],
+            arch=trained["arch"],
+            aug=trained["aug"],
+            reg=trained["reg"],
+            seed=subject["seed"],
+        )
+        for item in measurements
+    ]
+
+
+def _subject(config: Mapping[str, Any], names: Mapping[str, str], checkpoint: Any) -> dict[str, Any]:
+    """Configs of model and data: the checkpoint's own, or the command line's for somebody else's file."""
+    own = checkpoint.meta.get("config", {})
+    trained = dict(checkpoint.meta.get("names", {}))
+    if own and "arch" in names and names["arch"] != trained["arch"]:
+        raise UserError(f"{checkpoint.path} holds {trained['arch']}, not arch={names['arch']}")
+    if not own and not {"arch", "dataset"} <= names.keys():
+        raise UserError(f"{checkpoint.path} does not say what it holds: give arch=... and dataset=...")
+    dataset = dict(config["dataset"] or own["dataset"])
+    if "root" in dataset:  # where the data lies now, not where it lay at training time
+        dataset["root"] = config["paths"]["data_dir"] if not config["dataset"] else dataset["root"]
+    unknown = {"dataset": "unknown", "arch": names.get("arch", ""), "aug": "unknown", "reg": "unknown"}
+    return {
+        "arch": own.get("arch") or config["arch"],
+        "dataset": dataset,
+        "names": trained or unknown,
+        "seed": own.get("seed"),
+        "classes": len(checkpoint.meta.get("class_names", ())) or None,
+    }
+
+
+def _model(subject: Mapping[str, Any], checkpoint: Any, dataset: Any) -> Any:
+    """The model with the checkpoint's weights; a mismatch in classes or architecture is one line."""
+    from fourier_robust.arch.normalize import Normalized
+
+    classes = subject["classes"] or subject["arch"]["num_classes"]
+    if classes != dataset.num_classes:
+        raise UserError(f"{checkpoint.path} knows {classes} classes, but {dataset.name} has {dataset.num_classes}")
+    arch = dict(subject["arch"]) | ({"pretrained": False} if "pretrained" in subject["arch"] else {})
+    model = Normalized(build({"arch": arch}, "arch"), dataset.mean, dataset.std)
+    target = model if checkpoint.meta else model.net  # somebody else's weights come without our first layer
+    try:
+        target.load_state_dict(checkpoint.weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{checkpoint.path} does not fit the architecture: {reason}") from error
+    return model.eval()
+
+
+def _outcomes(
+    model: Any, dataset: Any, suite: Any, conditions: Any, config: Mapping[str, Any], device: Any, record: Any
+) -> tuple[dict[Any, Any], dict[str, str]]:
+    """Per-image outcomes of each condition: those an earlier launch left, then the rest."""
+    import torch
+    from tqdm import tqdm
+
+    from fourier_robust.engine.predict import memory_format, predict
+    from fourier_robust.metric.outcome import Outcome, outcome
+
+    model.to(memory_format=memory_format(device, config["precision"]))
+    outcomes, data = {}, {}
+    with tqdm(conditions, unit="condition", disable=None) as bar:
+        for condition in bar:
+            bar.set_description(condition.key)
+            source = suite.source(dataset, condition, device, config["batch_size"])
+            data[condition.key] = source.identity
+            identity = record.identity(source.identity, config["precision"])
+            stored = record.store.load(condition.key, identity) if config["resume"] else None
+            if stored is None:
+                found = outcome(*predict(model, source.batches, config["precision"])[:2])
+                arrays = {key: value.numpy() for key, value in found._asdict().items()}
+                record.store.save(condition.key, identity, arrays)
+            else:
+                found = Outcome(**{key: torch.from_numpy(value) for key, value in stored.items()})
+            if len(found.label) != source.n:
+                raise UserError(f"{condition.key}: {source.n} images wanted, {len(found.label)} read")
+            outcomes[condition] = found
+    return outcomes, data

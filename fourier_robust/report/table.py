@@ -1,0 +1,79 @@
+"""Result rows as a table a person reads: corruptions down, severities across, the mean last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fourier_robust.run.results import Row
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table of numbers.
+
+    Attributes:
+        title: one line.
+        columns: names of the number columns.
+        rows: (name, values) with None for an empty cell; fractions, except where `percent` is False.
+        percent: whether values are fractions, printed in percent with one decimal.
+        remarks: lines below the table.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[float | None, ...]], ...]
+    percent: bool
+    remarks: tuple[str, ...] = ()
+
+    def cell(self, value: float | None) -> str:
+        """A value as printed."""
+        if value is None:
+            return ""
+        return f"{100 * value:.1f}" if self.percent else f"{value:.4f}"
+
+    def text(self) -> str:
+        """Title, aligned columns and remarks."""
+        names = max(len(name) for name, _ in self.rows)
+        width = max(7, *(len(column) + 2 for column in self.columns))
+        lines = [self.title, "", " " * names + "".join(f"{column:>{width}}" for column in self.columns)]
+        for name, values in self.rows:
+            lines.append(f"{name:<{names}}" + "".join(f"{self.cell(value):>{width}}" for value in values))
+        return "\n".join([*lines, *([""] if self.remarks else []), *self.remarks])
+
+    def records(self) -> list[dict[str, str | float | None]]:
+        """One dict per row, fractions kept, for a CSV file."""
+        return [{"": name} | dict(zip(self.columns, values, strict=True)) for name, values in self.rows]
+
+
+def corruption_table(rows: Sequence[Row], who: str, remarks: Sequence[str]) -> Table:
+    """Error in percent: clean first, then corruptions x severities with their mean, then the group means."""
+    severities = sorted({row.severity for row in rows if row.severity is not None})
+    columns = (*map(str, severities), "mean")
+    cells = {(row.corruption, row.severity): row.value for row in rows if row.metric == "error"}
+    means = {row.corruption: row.value for row in rows if row.metric == "mean_error"}
+    measured = list(dict.fromkeys(row.corruption for row in rows if row.severity is not None))
+    blank = (None,) * len(severities)
+    lines: list[tuple[str, tuple[float | None, ...]]] = [("clean", (*blank, cells[(None, None)]))]
+    for name in measured:
+        lines.append((str(name), (*(cells.get((name, severity)) for severity in severities), means[name])))
+    lines += [(f"mean of {name}", (*blank, value)) for name, value in means.items() if name not in measured]
+    extras = [f"{row.metric}: {100 * row.value:.2f}" for row in rows if row.metric in ("mce", "relative_mce")]
+    corrupted = next((row.dataset for row in rows if row.severity is not None), rows[0].dataset)
+    title = f"error (%) of {who} on {corrupted}, n = {rows[0].n}"
+    return Table(title, columns, tuple(lines), True, (*extras, *remarks))
+
+
+def metric_table(rows: Sequence[Row], who: str, remarks: Sequence[str]) -> Table:
+    """Data sets down, metrics across, as in the file (fractions, nats)."""
+    metrics = tuple(dict.fromkeys(row.metric for row in rows))
+    cells = {(row.dataset, row.metric): row.value for row in rows}
+    names = dict.fromkeys(row.dataset for row in rows)
+    lines = tuple((name, tuple(cells.get((name, metric)) for metric in metrics)) for name in names)
+    return Table(f"{who}, n = {rows[0].n}", metrics, lines, False, tuple(remarks))
+
+
+def table_of(rows: Sequence[Row], who: str, remarks: Sequence[str]) -> Table:
+    """The table that fits the rows: by severity where they have one, by metric otherwise."""
+    by_severity = any(row.severity is not None for row in rows)
+    return corruption_table(rows, who, remarks) if by_severity else metric_table(rows, who, remarks)

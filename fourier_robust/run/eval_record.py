@@ -1,0 +1,56 @@
+"""The paper trail of one evaluation: outcomes as they come, then rows, table, picture and receipt."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from fourier_robust.run.atomic import write_bytes, write_text
+from fourier_robust.run.checkpoint import Checkpoint
+from fourier_robust.run.folder import slug
+from fourier_robust.run.provenance import provenance
+from fourier_robust.run.results import OutcomeStore, Row, csv_text, write_receipt, write_rows
+
+
+class EvalRecord:
+    """Files of one evaluation, in ``eval/<name>/`` beside the checkpoint.
+
+    Args:
+        checkpoint: what is measured.
+        name: of the folder.
+
+    Attributes:
+        folder: where the files go; made with the first file.
+        run: what the rows call the run: the name of the checkpoint's folder, or the file's for a lone file.
+        store: per-image outcomes of finished conditions.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, name: str) -> None:
+        self.checkpoint = checkpoint
+        self.folder = checkpoint.path.parent / "eval" / slug(name)
+        if not checkpoint.meta:  # somebody else's files may lie side by side
+            self.folder = checkpoint.path.parent / "eval" / slug(checkpoint.path.stem) / slug(name)
+        self.run = slug(checkpoint.path.resolve().parent.name if checkpoint.meta else checkpoint.path.stem)
+        self.store = OutcomeStore(self.folder / "outcomes")
+
+    def identity(self, data: str, precision: str) -> str:
+        """Of what an outcome is: weights, data and precision, as one hex digest."""
+        return hashlib.sha256(f"{self.checkpoint.sha256}/{data}/{precision}".encode()).hexdigest()
+
+    def finish(
+        self,
+        rows: Sequence[Row],
+        table: Sequence[Mapping[str, Any]],
+        picture: bytes,
+        receipt: Mapping[str, Any],
+        device: torch.device,
+    ) -> None:
+        """Write table.csv, table.png and eval.json, and results.csv last: where it is, all of them are."""
+        write_text(self.folder / "table.csv", csv_text(table[0], table))
+        write_bytes(self.folder / "table.png", picture)
+        subject = {"path": self.checkpoint.path.name, "sha256": self.checkpoint.sha256}
+        write_receipt(self.folder / "eval.json", {"checkpoint": subject, **receipt, **provenance(device)})
+        write_rows(self.folder / "results.csv", rows)

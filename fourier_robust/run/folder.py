@@ -1,0 +1,96 @@
+"""The run folder: one experiment, one place; a second launch finds the first."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fourier_robust.errors import UserError
+from fourier_robust.run.atomic import write_text
+
+# What may differ between two launches of the same experiment: where things lie and what runs them.
+LAUNCH_SETTINGS = frozenset({"paths", "device", "resume"})
+LAUNCH_LEAVES = frozenset({"root", "download", "num_workers"})
+
+
+def experiment_hash(config: Mapping[str, Any]) -> str:
+    """8 hex digits of SHA-256 over the resolved config without paths and device settings."""
+
+    def strip(node: Any) -> Any:
+        if isinstance(node, Mapping):
+            return {key: strip(value) for key, value in node.items() if key not in LAUNCH_LEAVES}
+        return [strip(value) for value in node] if isinstance(node, list | tuple) else node
+
+    kept = {key: strip(value) for key, value in config.items() if key not in LAUNCH_SETTINGS}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def slug(text: str) -> str:
+    """`text` with everything but ``[A-Za-z0-9._-]`` replaced by ``-`` (``=`` and ``,`` break command lines)."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "unnamed"
+
+
+class RunFolder:
+    """``outputs/<dataset>/<arch>/<aug>-<reg>/s<seed>-<hash8>/`` and the files of a training run in it.
+
+    Args:
+        path: the folder; made when something is first written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def of(cls, outputs: Path, names: Mapping[str, str], seed: int, config: Mapping[str, Any]) -> RunFolder:
+        """The folder of the experiment that `config` (resolved) describes; `names` are the group choices."""
+        method = f"{slug(names['aug'])}-{slug(names['reg'])}"
+        run = f"s{seed}-{experiment_hash(config)}"
+        return cls(outputs / slug(names["dataset"]) / slug(names["arch"]) / method / run)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state file of the last checkpoint."""
+        return self.path / "last.pt"
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write `name` (``run.json``, ...) atomically, indented."""
+        write_text(self.path / name, json.dumps(content, indent=2) + "\n")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """The content of `name`, or an empty dict where the file is absent."""
+        path = self.path / name
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def status(self) -> str | None:
+        """``running``, ``done``, ``failed``, ``interrupted``, or None for a folder never used."""
+        return self.read_json("status.json").get("state")
+
+    def set_status(self, state: str, **details: Any) -> None:
+        """Write status.json; `attempt` counts the launches so far."""
+        attempt = int(self.read_json("status.json").get("attempt", 0)) + (state == "running")
+        about = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+        self.write_json("status.json", {"state": state, "attempt": attempt} | about | details)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process.
+
+        Raises:
+            UserError: another process trains in this folder now.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.path / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"another process is running this experiment: {self.path}") from None
+            yield

@@ -1,0 +1,73 @@
+"""Where a number comes from: code, packages, machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("torch", "torchvision", "timm", "hydra-core", "omegaconf", "numpy", "pandas", "pillow", "safetensors")
+
+
+def _git(*arguments: str) -> str | None:
+    source = Path(__file__).resolve().parents[2]
+    if not (source / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "-C", str(source), *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of the source checkout and whether tracked files differ from it; Nones for an installed wheel."""
+    status = _git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": _git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def device_name(device: torch.device) -> str:
+    """The product name of the device's chip."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """What a receipt says of code and machine: git state, versions, device, threads, the command line."""
+    from fourier_robust import __version__
+
+    return {
+        "fourier_robust": __version__,
+        "git": git_state(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "device": {
+            "type": device.type,
+            "name": device_name(device),
+            "threads": torch.get_num_threads(),
+            "cores": os.cpu_count(),
+        },
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }

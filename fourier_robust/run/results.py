@@ -1,0 +1,102 @@
+"""Result rows and the files they go to: one measurement per line, tidy CSV, written whole."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fourier_robust.run.atomic import write_bytes, write_text
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement. Fractions in [0,1]; percent only when printed. None is an empty field."""
+
+    run: str
+    suite: str
+    dataset: str
+    corruption: str | None
+    severity: int | None
+    attack: str | None
+    eps: float | None
+    score: str | None
+    metric: str
+    value: float
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+    higher_is_better: bool
+    train_dataset: str
+    arch: str
+    aug: str
+    reg: str
+    seed: int | None
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6f}" if isinstance(value, float) else str(value)
+
+
+def csv_text(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """CSV with a header line; floats with 6 decimals, booleans as true/false, None as empty."""
+    columns = list(columns)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
+    return buffer.getvalue()
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write ``results.csv`` atomically."""
+    write_text(path, csv_text(COLUMNS, map(asdict, rows)))
+
+
+def write_receipt(path: Path, receipt: Mapping[str, Any]) -> None:
+    """Write the receipt (``eval.json``) atomically."""
+    write_text(path, json.dumps(receipt, indent=2) + "\n")
+
+
+class OutcomeStore:
+    """Per-image outcomes of finished conditions, so that an interrupted evaluation goes on where it stopped.
+
+    Args:
+        folder: where the ``.npz`` files lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.npz"
+
+    def load(self, key: str, identity: str) -> dict[str, np.ndarray] | None:
+        """The arrays stored under `key`, or None where they are absent, damaged, or of another `identity`."""
+        try:
+            with np.load(self._path(key), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+            return None
+        return arrays if str(arrays.pop("identity", "")) == identity else None
+
+    def save(self, key: str, identity: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Store (N,) arrays under `key`; `identity` says of which weights, data and settings they are."""
+        buffer = io.BytesIO()
+        named: dict[str, Any] = {"identity": np.array(identity), **arrays}
+        np.savez_compressed(buffer, **named)
+        write_bytes(self._path(key), buffer.getvalue())

@@ -1,0 +1,84 @@
+"""The printed table, character by character, from rows whose numbers a reader can check."""
+
+from __future__ import annotations
+
+from fourier_robust.report.figure import comparison_png, table_png
+from fourier_robust.report.table import table_of
+from fourier_robust.run.results import Row, csv_text
+
+
+def row(
+    metric: str, value: float, corruption: str | None = None, severity: int | None = None, dataset: str = "cifar10_c"
+) -> Row:
+    return Row(
+        "s0",
+        "x",
+        dataset,
+        corruption,
+        severity,
+        None,
+        None,
+        None,
+        metric,
+        value,
+        None,
+        None,
+        100,
+        False,
+        "cifar10",
+        "a",
+        "b",
+        "c",
+        0,
+    )
+
+
+CORRUPTIONS = [
+    row("error", 0.05, dataset="cifar10"),
+    row("error", 0.1, "fog", 1),
+    row("error", 0.3, "fog", 5),
+    row("error", 0.25, "gaussian_noise", 1),
+    row("error", 1.0, "gaussian_noise", 5),
+    row("mean_error", 0.2, "fog"),
+    row("mean_error", 0.625, "gaussian_noise"),
+    row("mean_error", 0.4125, "common2of15-severity15"),
+]
+
+EXPECTED = """\
+error (%) of cifar10/a/b-c on cifar10_c, n = 100
+
+                                    1      5   mean
+clean                                           5.0
+fog                              10.0   30.0   20.0
+gaussian_noise                   25.0  100.0   62.5
+mean of common2of15-severity15                 41.2
+
+PARTIAL SET"""
+
+
+def test_corruptions_down_severities_across_mean_last() -> None:
+    assert table_of(CORRUPTIONS, "cifar10/a/b-c", ["PARTIAL SET"]).text() == EXPECTED
+
+
+def test_the_csv_keeps_fractions() -> None:
+    records = table_of(CORRUPTIONS, "cifar10/a/b-c", []).records()
+    lines = csv_text(records[0], records).splitlines()
+    assert lines[0] == ",1,5,mean"
+    assert lines[1] == "clean,,,0.050000"
+    assert lines[3] == "gaussian_noise,0.250000,1.000000,0.625000"
+
+
+def test_metrics_across_where_there_is_no_severity() -> None:
+    rows = [row("error", 0.05, dataset="cifar10"), row("nll", 1.25, dataset="cifar10")]
+    lines = table_of(rows, "who", []).text().splitlines()
+    assert lines[0] == "who, n = 100"
+    assert lines[2].split() == ["error", "nll"]
+    assert lines[3].split() == ["cifar10", "0.0500", "1.2500"]
+
+
+def test_pictures_are_png_and_the_same_again() -> None:
+    table = table_of(CORRUPTIONS, "who", ["PARTIAL SET"])
+    assert table_png(table).startswith(b"\x89PNG")
+    assert table_png(table) == table_png(table)
+    picture = comparison_png("title", ["clean", "fog"], {"standard": [0.1, 0.6], "apr_sp": [0.1, 0.2]})
+    assert picture.startswith(b"\x89PNG")
