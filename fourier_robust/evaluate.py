@@ -41,7 +41,7 @@ def evaluate(config: dict[str, Any], names: dict[str, str]) -> None:
     from fourier_robust.run.eval_record import EvalRecord
 
     trained = subject["names"]
-    own_data = trained["dataset"] == names.get("dataset", trained["dataset"])
+    own_data = not checkpoint.meta or trained["dataset"] == names.get("dataset", trained["dataset"])
     record = EvalRecord(checkpoint, suite.name if own_data else f"{suite.name}.{dataset.name}")
     started = time.perf_counter()
     outcomes, data = _outcomes(model, dataset, suite, conditions, config, device, record)
@@ -102,12 +102,13 @@ def _subject(config: Mapping[str, Any], names: Mapping[str, str], checkpoint: An
         raise UserError(f"{checkpoint.path} holds {trained['arch']}, not arch={names['arch']}")
     if not own and not {"arch", "dataset"} <= names.keys():
         raise UserError(f"{checkpoint.path} does not say what it holds: give arch=... and dataset=...")
-    dataset = dict(config["dataset"] or own["dataset"])
-    if "root" in dataset:  # where the data lies now, not where it lay at training time
-        dataset["root"] = config["paths"]["data_dir"] if not config["dataset"] else dataset["root"]
+    chosen = config.get("dataset")
+    dataset = dict(chosen or own["dataset"])
+    if "root" in dataset and not chosen:  # where the data lies now, not where it lay at training time
+        dataset["root"] = config["paths"]["data_dir"]
     unknown = {"dataset": "unknown", "arch": names.get("arch", ""), "aug": "unknown", "reg": "unknown"}
     return {
-        "arch": own.get("arch") or config["arch"],
+        "arch": own.get("arch") or config.get("arch"),
         "dataset": dataset,
         "names": trained or unknown,
         "seed": own.get("seed"),

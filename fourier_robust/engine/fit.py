@@ -257,6 +257,7 @@ class _Loop:
             "val_error": None,
             "images_per_s": (self.meter.images / seconds) if seconds > 0 else None,
             "seconds": seconds,
+            "precision": self.precision,
         }
         if self.job.val is not None and (last or (epoch + 1) % settings.val_every == 0):
             result = outcome(*predict(self._reported(), self.job.val.batches(256), settings.val_precision)[:2])
