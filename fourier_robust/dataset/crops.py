@@ -1,0 +1,96 @@
+"""From a decoded image of any size to a square one: the two crops of the ImageNet recipe, on Pillow images."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from PIL import Image
+
+_TRIES = 10  # torchvision's; then the largest central crop of allowed aspect ratio
+
+
+class Crop(Protocol):
+    """An image of any size -> (size, size); all that is random comes from `generator`."""
+
+    size: int
+
+    def __call__(self, image: Image.Image, generator: torch.Generator) -> Image.Image: ...
+
+
+class CentreCrop:
+    """Short side to `resize` pixels (bilinear, antialiased), then the central `size` x `size`; draws nothing.
+
+    Args:
+        size: pixels of the result.
+        resize: pixels of the short side before the crop, at least `size`.
+
+    Source: torchvision's ``Resize(resize)`` and ``CenterCrop(size)`` on Pillow images, to the byte.
+    """
+
+    def __init__(self, size: int, resize: int) -> None:
+        if not 1 <= size <= resize:
+            raise ValueError(f"size={size} must lie in 1 to resize={resize}")
+        self.size = size
+        self.resize = resize
+
+    def __call__(self, image: Image.Image, generator: torch.Generator) -> Image.Image:
+        """Resize and crop; `generator` is not used."""
+        width, height = image.size
+        short = min(width, height)
+        if short != self.resize:
+            width, height = int(self.resize * width / short), int(self.resize * height / short)
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        left, top = round((width - self.size) / 2), round((height - self.size) / 2)
+        return image.crop((left, top, left + self.size, top + self.size))
+
+
+class RandomResizedCrop:
+    """A random rectangle of the image, resized to `size` x `size` (bilinear, antialiased).
+
+    The rectangle has a uniform share of the image's area, and an aspect ratio whose logarithm is uniform; one that does
+    not fit is drawn again, ten times at most, then it is the largest central rectangle of allowed ratio.
+
+    Args:
+        size: pixels of the result.
+        scale: lowest and highest share of the area, in (0,1].
+        ratio: lowest and highest width / height.
+
+    Source: Szegedy et al., "Going Deeper with Convolutions", 2015; the law and the pixels are torchvision's
+        ``RandomResizedCrop(size)`` on Pillow images.
+    Deviates: the stream of random numbers is ours (one generator per image), so single draws differ.
+    """
+
+    def __init__(
+        self, size: int, scale: tuple[float, float] = (0.08, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    ) -> None:
+        if size < 1:
+            raise ValueError(f"size={size} must be at least 1")
+        if not 0 < scale[0] <= scale[1] <= 1:
+            raise ValueError(f"scale={scale} must be an ascending pair in (0,1]")
+        if not 0 < ratio[0] <= ratio[1]:
+            raise ValueError(f"ratio={ratio} must be an ascending pair above 0")
+        self.size = size
+        self.scale = scale
+        self.ratio = ratio
+
+    def sample(self, width: int, height: int, generator: torch.Generator) -> tuple[int, int, int, int]:
+        """(left, top, right, bottom) in pixels, within a `width` x `height` image."""
+        low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
+        for area, shape, across, down in torch.rand(_TRIES, 4, generator=generator, dtype=torch.float64).tolist():
+            target = (self.scale[0] + area * (self.scale[1] - self.scale[0])) * width * height
+            aspect = math.exp(low + shape * (high - low))
+            w, h = round(math.sqrt(target * aspect)), round(math.sqrt(target / aspect))
+            if 0 < w <= width and 0 < h <= height:
+                left, top = int(across * (width - w + 1)), int(down * (height - h + 1))
+                return left, top, left + w, top + h
+        aspect = min(max(width / height, self.ratio[0]), self.ratio[1])
+        w, h = min(width, round(height * aspect)), min(height, round(width / aspect))
+        left, top = (width - w) // 2, (height - h) // 2
+        return left, top, left + w, top + h
+
+    def __call__(self, image: Image.Image, generator: torch.Generator) -> Image.Image:
+        """Draw a rectangle from `generator`, cut it out and resize it."""
+        box = self.sample(*image.size, generator)
+        return image.crop(box).resize((self.size, self.size), Image.Resampling.BILINEAR)
