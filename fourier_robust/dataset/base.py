@@ -10,11 +10,11 @@ import torch
 
 
 class Batch(NamedTuple):
-    """images (B,C,H,W) float32 in [0,1]; labels (B,) int64; index (B,) int64 position in the split (on the CPU)."""
+    """images (B,C,H,W) float32 in [0,1]; labels (B,) int64; indices (B,) int64 positions in the split (on the CPU)."""
 
     images: torch.Tensor
     labels: torch.Tensor
-    index: torch.Tensor
+    indices: torch.Tensor
 
 
 class Split(Protocol):

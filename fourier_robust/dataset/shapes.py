@@ -12,7 +12,7 @@ from fourier_robust.run.seed import derive
 
 
 class Shapes:
-    """Colour images of 32x32 whose class is a shape (phase), over varying texture, colour, contrast and noise (amplitude).
+    """Colour images of 32x32: the class is a shape (phase); texture, colour, contrast and noise (amplitude) vary.
 
     A controlled experiment for the claim behind APR: what a model has learnt beyond the phase is lost when noise, blur
     or another image's amplitude takes the spectrum away. Beside `train`, `val` and `test` there is `test_swapped`: the
@@ -54,8 +54,8 @@ class Shapes:
         seed: int = 0,
         num_classes: int = 10,
         size: int = 32,
-        mean: tuple[float, ...] = (0.5, 0.5, 0.5),
-        std: tuple[float, ...] = (0.25, 0.25, 0.25),
+        mean: tuple[float, ...] = (0.500, 0.499, 0.500),
+        std: tuple[float, ...] = (0.242, 0.242, 0.241),
     ) -> None:
         self.num_train = at_least("num_train", num_train, 1)
         self.val_size = at_least("num_val", num_val, 0)

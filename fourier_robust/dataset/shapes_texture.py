@@ -17,6 +17,7 @@ _TINT = 0.4  # standard deviation of each channel's departure from a grey textur
 
 
 def uniform(bounds: tuple[float, float], count: int, generator: torch.Generator) -> torch.Tensor:
+    """(count,) float32, uniform between the bounds."""
     return torch.rand(count, generator=generator).mul_(bounds[1] - bounds[0]).add_(bounds[0])
 
 
@@ -65,7 +66,7 @@ def _noise(exponent: float, low: float = 0.5, high: float = SIZE, gain: float | 
     def pattern(count: int, generator: torch.Generator) -> torch.Tensor:
         white = torch.randn(count, SIZE, SIZE, generator=generator)
         field = torch.fft.irfft2(torch.fft.rfft2(white) * amplitude, s=(SIZE, SIZE))
-        field /= field.std((1, 2), keepdim=True)
+        field /= field.square().mean((1, 2), keepdim=True).sqrt_()
         return field if gain is None else torch.tanh(gain * field)
 
     return pattern
@@ -93,7 +94,7 @@ def textured(textures: torch.Tensor, generator: torch.Generator) -> torch.Tensor
         rows = (textures == family).nonzero()[:, 0]
         pattern[rows] = make(len(rows), generator)
     pattern -= pattern.mean((1, 2), keepdim=True)
-    pattern /= pattern.std((1, 2), keepdim=True).clamp_min_(1e-3)
+    pattern /= pattern.square().mean((1, 2), keepdim=True).sqrt_().clamp_min_(1e-3)
     colour = 1 + _TINT * torch.randn(count, 3, generator=generator)
     colour *= uniform(_CONTRAST, count, generator)[:, None]
     return colour[:, :, None, None] * pattern[:, None]

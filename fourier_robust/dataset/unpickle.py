@@ -53,7 +53,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 }
 
 # What 100,000 randomly damaged pickles were seen to raise.
-_DAMAGE = (pickle.UnpicklingError, EOFError, MemoryError, OverflowError, AttributeError, ImportError)
+_DAMAGE: tuple[type[Exception], ...] = (pickle.UnpicklingError, EOFError, MemoryError, OverflowError, AttributeError, ImportError)
 _DAMAGE += (IndexError, KeyError, LookupError, TypeError, ValueError)
 
 

@@ -15,11 +15,11 @@ Precision = Literal["fp32", "bf16"]
 
 
 class Prediction(NamedTuple):
-    """logits (N,K) float32, labels (N,) int64 and index (N,) int64, all on the CPU, in the order of the batches."""
+    """logits (N,K) float32, labels (N,) int64 and indices (N,) int64, all on the CPU, in the order of the batches."""
 
     logits: torch.Tensor
     labels: torch.Tensor
-    index: torch.Tensor
+    indices: torch.Tensor
 
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[Any]:
@@ -49,7 +49,7 @@ def predict(model: nn.Module, batches: Iterable[Batch], precision: Precision = "
     """
     was_training = model.training
     model.eval()
-    logits, labels, index = [], [], []
+    logits, labels, indices = [], [], []
     try:
         for batch in batches:
             device = batch.images.device
@@ -57,9 +57,9 @@ def predict(model: nn.Module, batches: Iterable[Batch], precision: Precision = "
             with autocast(device, precision):
                 logits.append(model(images).float())
             labels.append(batch.labels)
-            index.append(batch.index)
+            indices.append(batch.indices)
     finally:
         model.train(was_training)
     if not logits:
         raise ValueError("nothing to predict: no batches")
-    return Prediction(torch.cat(logits).cpu(), torch.cat(labels).cpu(), torch.cat(index))
+    return Prediction(torch.cat(logits).cpu(), torch.cat(labels).cpu(), torch.cat(indices))

@@ -95,9 +95,12 @@ class Corruptions:
                 return Source(clean.batches(batch_size), len(clean), clean.identity)
             identity = f"{clean.identity}+{name}-{severity}-seed{self.seed}"
             return Source(self._generate(clean.batches(batch_size), name, severity, dataset.size), len(clean), identity)
-        reader = ImageNetCRelease if _is_tree(dataset) else CifarCRelease
-        split = reader(str(self._folder(dataset)), name, severity, device=device)
-        return Source(split.batches(batch_size), len(split), split.identity)
+        folder = str(self._folder(dataset))
+        if not _is_tree(dataset):
+            arrays = CifarCRelease(folder, name, severity, device=device)
+            return Source(arrays.batches(batch_size), len(arrays), arrays.identity)
+        tree = ImageNetCRelease(folder, name, severity, dataset.size, dataset.class_names, device)
+        return Source(tree.batches(batch_size), len(tree), tree.identity)
 
     def measure(self, outcomes: Mapping[Condition, Outcome]) -> list[Measurement]:
         """Error of each condition, then the means; see `Suite.measure`."""
@@ -173,7 +176,7 @@ class Corruptions:
         corruption = self.generators[name](severity=severity, size=size)
         base = condition_seed(self.seed, name, severity)
         for batch in batches:
-            yield batch._replace(images=corrupt(corruption, batch.images, image_seeds(base, batch.index)))
+            yield batch._replace(images=corrupt(corruption, batch.images, image_seeds(base, batch.indices)))
 
 
 def _is_tree(dataset: Dataset) -> bool:

@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+from timing import compare
 
 from fourier_robust.aug.apr_s import APRS
 from fourier_robust.aug.chain import Chain
 from fourier_robust.aug.standard import CropFlip
-from scripts.bench.timing import compare
-from tests.reference import pil_ops
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+from reference import pil_ops
 
 PADDING = 4
 NAMES = list(pil_ops.OPERATIONS)

@@ -25,7 +25,7 @@ def test_logits_follow_the_order_of_the_batches_and_do_not_depend_on_their_size(
     whole = predict(model, split.batches(10))
     order = torch.tensor([3, 1, 9])
     part = predict(model, split.batches(1, order))
-    assert torch.equal(part.index, order)
+    assert torch.equal(part.indices, order)
     assert torch.equal(part.labels, split.labels[order])
     assert torch.allclose(part.logits, whole.logits[order], atol=1e-6)
 

@@ -1,0 +1,55 @@
+"""Copy what a finished run measured (tables, receipts, history, config; no weights) to a folder worth committing.
+
+    python scripts/keep_reference.py outputs/cifar10/…/s0-… outputs/reference/cifar10_speednet_cpu/apr_sp
+
+Machine-specific values (folders, host) are left out; numbers are copied byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fourier_robust.run.atomic import write_bytes, write_text
+
+KEPT = ("results.csv", "table.csv", "table.png")
+PLACES = ("paths", "root", "ckpt")
+
+
+def without_places(node: Any) -> Any:
+    """`node` without the settings that name folders of this machine."""
+    if isinstance(node, dict):
+        return {key: without_places(value) for key, value in node.items() if key not in PLACES}
+    return [without_places(value) for value in node] if isinstance(node, list) else node
+
+
+def command(words: list[str]) -> list[str]:
+    """A command line without the checkpoint's folder."""
+    return ["ckpt=…/last.pt" if word.startswith("ckpt=") else word for word in words]
+
+
+def main(source: Path, target: Path) -> None:
+    """Copy; refuses a run that is not done or whose code was not committed."""
+    run = json.loads((source / "run.json").read_text())
+    if json.loads((source / "status.json").read_text())["state"] != "done":
+        sys.exit(f"{source} is not done")
+    if any(launch["git"]["dirty"] is not False for launch in run["launches"]):
+        sys.exit(f"{source} was made from code that is not in a commit")
+    config = yaml.safe_load((source / "config.yaml").read_text())
+    write_text(target / "config.yaml", yaml.safe_dump(without_places(config), sort_keys=False))
+    write_text(target / "run.json", json.dumps(run, indent=2) + "\n")
+    write_bytes(target / "train.csv", (source / "train.csv").read_bytes())
+    for receipt in sorted(source.glob("eval/*/eval.json")):
+        for name in KEPT:
+            write_bytes(target / receipt.parent.name / name, (receipt.parent / name).read_bytes())
+        content = without_places(json.loads(receipt.read_text()))
+        content["command"] = command(content["command"])
+        write_text(target / receipt.parent.name / "eval.json", json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
