@@ -32,7 +32,7 @@ def affine(grey: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     xs = torch.arange(0.5, width, dtype=torch.float64, device=grey.device)
     ys = torch.arange(0.5, height, dtype=torch.float64, device=grey.device)
     points = (along_x * xs)[:, :, None, :] + (along_y * ys + (offset - 1))[:, :, :, None]  # (2,B,H,W)
-    inside = (points >= -1) & (points < 1)
+    inside = (points >= -1).logical_and_(points < 1)
     sampled = F.grid_sample(
         grey.double(), points.permute(1, 2, 3, 0), mode="bilinear", padding_mode="border", align_corners=False
     )

@@ -134,9 +134,10 @@ def autocontrast(grey: torch.Tensor) -> torch.Tensor:
     as a product with the reciprocal (6 % of the values were one level off).
     """
     low, high = grey.amin((2, 3), keepdim=True).double(), grey.amax((2, 3), keepdim=True).double()
-    scale = torch.full_like(low, 255).div_((high - low).clamp_(min=1))
-    stretched = grey.double().mul_(scale).sub_(low * scale).to(torch.uint8)
-    return torch.where(high > low, stretched, grey)
+    flat = low == high
+    scale = torch.where(flat, 1.0, torch.full_like(low, 255) / (high - low))
+    offset = torch.where(flat, 0.0, low * scale)
+    return grey.double().mul_(scale).sub_(offset).to(torch.uint8)
 
 
 def equalize(grey: torch.Tensor) -> torch.Tensor:
@@ -160,7 +161,8 @@ def posterize(grey: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
 
 def solarize(grey: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:
     """Invert the grey levels at or above `threshold` ((B,) in 0..255)."""
-    return torch.where(grey < _per_image(threshold, grey), grey, 255 - grey)
+    inverted = (grey >= _per_image(threshold, grey)).view(torch.uint8)
+    return inverted.neg_().bitwise_xor_(grey)  # -1 is 255; torch.where on uint8 is five times slower
 
 
 def _per_image(values: torch.Tensor, grey: torch.Tensor) -> torch.Tensor:

@@ -136,7 +136,7 @@ SHAPES: dict[str, _Distance] = {
 
 
 class Pose(NamedTuple):
-    """Where each shape lies: radius (N,) and centre (2,N) as (x right, y down) in pixels, turn (N,) in radians."""
+    """How each shape lies: radius (N,) in pixels, centre (2,N) in pixels right and down, turn (N,) in radians, ccw."""
 
     radius: torch.Tensor
     centre: torch.Tensor

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import _codecs
+import io
 import math
 import pickle
+import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -36,13 +38,13 @@ class _Array:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, column_major, data = state
         if not isinstance(dtype, _Dtype) or dtype.code not in ("u1", "|u1", "uint8"):
-            raise ValueError(f"it holds an array of {getattr(dtype, 'code', dtype)!r}, not of uint8")
+            raise pickle.UnpicklingError(f"it holds an array of {getattr(dtype, 'code', dtype)!r}, not of uint8")
         if column_major or not isinstance(data, bytes) or min(shape) < 0 or math.prod(shape) != len(data):
-            raise ValueError(f"its array of shape {shape} does not fit its bytes")
+            raise pickle.UnpicklingError(f"its array of shape {shape} does not fit its bytes")
         self.values = np.frombuffer(data, np.uint8).reshape(shape)
 
 
-# The whole vocabulary: what NumPy writes for an array under Python 2 and NumPy 1 (numpy.core) and NumPy 2 (numpy._core),
+# The whole vocabulary: what NumPy 1 (numpy.core, Python 2 as well) and NumPy 2 (numpy._core) write for an array,
 # and how Python 3 writes bytes into protocols 0 to 2.
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _Array,
@@ -52,12 +54,23 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("_codecs", "encode"): _codecs.encode,
 }
 
-# What 100,000 randomly damaged pickles were seen to raise.
-_DAMAGE: tuple[type[Exception], ...] = (pickle.UnpicklingError, EOFError, MemoryError, OverflowError, AttributeError, ImportError)
-_DAMAGE += (IndexError, KeyError, LookupError, TypeError, ValueError)
+# Opcodes that arrays, lists and text do not need: object construction and, of protocol 5, buffers of a claimed size.
+_REFUSED = (
+    *(pickle.PERSID, pickle.BINPERSID, pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.INST, pickle.OBJ),
+    *(pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
+)
+
+# What randomly damaged pickles were seen to raise, besides the unpickler's own error.
+_DAMAGE = (AttributeError, EOFError, LookupError, MemoryError, OverflowError, TypeError, ValueError, struct.error)
 
 
-class _ArrayUnpickler(pickle._Unpickler):  # the one in Python: on damaged files the one in C crashes or takes all memory
+class _ArrayUnpickler(pickle._Unpickler):
+    """Python's own reader in Python: the one in C was seen to crash and to take all memory on damaged files."""
+
+    dispatch: ClassVar = {
+        code: read for code, read in pickle._Unpickler.dispatch.items() if bytes([code]) not in _REFUSED
+    }
+
     def find_class(self, module: str, name: str) -> Any:
         """The only way from a pickle to a callable: a name outside the vocabulary is refused before it is imported."""
         try:
@@ -77,17 +90,22 @@ def load_arrays(path: Path) -> dict[str, Any]:
         UserError: the file asks for any function or class but NumPy's array reconstruction, is damaged, holds
             an array of another type, or is not a dictionary.
     """
+    stream = io.BytesIO(path.read_bytes())  # in memory, so that a damaged length can ask for no more than the file
     try:
-        with path.open("rb") as file:
-            content = _ArrayUnpickler(file, encoding="bytes").load()
+        content = _ArrayUnpickler(stream, encoding="bytes").load()
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path} is not a readable pickle of arrays: {_one_line(error)}") from None
     except _DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path} is not a readable pickle of arrays: {reason}") from None
+        kind = type(error).__name__
+        raise UserError(f"{path} is not a readable pickle of arrays: damaged ({kind}: {_one_line(error)})") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a readable pickle of arrays: it holds a {type(content).__name__}, not a dict")
-    return {
-        key.decode("latin1") if isinstance(key, bytes) else str(key): getattr(value, "values", value)
-        if isinstance(value, _Array)
-        else value
-        for key, value in content.items()
-    }
+    return {_text(key): value.values if isinstance(value, _Array) else value for key, value in content.items()}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _text(key: object) -> str:
+    return key.decode("latin1") if isinstance(key, bytes) else str(key)
