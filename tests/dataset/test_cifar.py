@@ -159,7 +159,7 @@ def test_a_truncated_file_is_named(small, tmp_path, layout):
     [
         ({}, "'data' must be"),
         ({"data": np.zeros((ROWS, 3071), np.uint8)}, r"found \(20, 3071\) uint8"),
-        ({"data": np.zeros((ROWS, 3072), np.float32)}, "float32"),
+        ({"data": np.zeros((ROWS, 3072), np.float32)}, "holds an array of 'f4', not of uint8"),
         ({"data": np.zeros((ROWS, 3072), np.uint8)}, "'labels' must be a list of 20"),
         ({"data": np.zeros((ROWS, 3072), np.uint8), "labels": [0] * 19}, "'labels' must be a list of 20"),
         ({"data": np.zeros((ROWS, 3072), np.uint8), "labels": [300] * ROWS}, "'labels' must be a list of 20"),

@@ -115,6 +115,27 @@ def test_damage_is_one_line(tmp_path, content):
     assert all(line.startswith(str(path)) and "\n" not in line for line in refused)
 
 
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_cut_at_every_byte(tmp_path, protocol):
+    """Numbers of 1, 2, 4 and 8 bytes among them, each of which can be cut in half."""
+    content = {"data": np.zeros((2, 3), np.uint8), "labels": [1, 300, 70_000, 2**40, 1.5], "name": "n" * 300}
+    whole = pickle.dumps(content, protocol)
+    path = tmp_path / "batch"
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UserError, match="is not a readable pickle of arrays"):
+            load_arrays(path)
+
+
+def test_a_claimed_size_takes_no_memory(tmp_path):
+    """A buffer of 2**40 bytes (protocol 5) and a memo slot of 2**31: refused, at no cost."""
+    path = tmp_path / "batch"
+    for stream in (b"\x80\x05\x96" + (2**40).to_bytes(8, "little"), b"\x80\x02}r\xff\xff\xff\x7f"):
+        path.write_bytes(stream)
+        with pytest.raises(UserError, match="is not a readable pickle of arrays"):
+            load_arrays(path)
+
+
 def test_not_a_dictionary(tmp_path):
     path = tmp_path / "batch"
     path.write_bytes(pickle.dumps([1, 2]))
