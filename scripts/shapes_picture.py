@@ -36,7 +36,7 @@ def draw_picture(path: Path, seed: int, agreement: float, columns: int) -> None:
     from matplotlib.figure import Figure
 
     dataset = Shapes(num_train=1000, num_val=0, num_test=1000, agreement=agreement, seed=seed)
-    titles = {"train": "train", "test": "test", "test_swapped": "test_swapped: amplitude of another class"}
+    titles = {"train": "train", "test": "test", "test_swapped": "test_swapped"}
     pitch = dataset.size + GAP
     figure = Figure(figsize=(0.55 * (3 * columns + 1.6), 0.55 * (dataset.num_classes + 0.7)), layout="constrained")
     for axes, (split, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):

@@ -21,7 +21,8 @@ class CropFlip:
         ValueError: an argument outside its range.
 
     Source:
-        He et al., CVPR 2016, section 4.2, with fill 0; parameters of APR's released code.
+        He et al., CVPR 2016, section 4.2, with fill 0; parameters of APR's released code. Made for small images: 8 times
+        faster than torchvision image by image at 32 pixels, no faster at 224 (scripts/bench/crop_flip.py).
     """
 
     def __init__(self, padding: int = 4, fill: float = 0.5019607843137255, flip: float = 0.5) -> None:
@@ -33,12 +34,12 @@ class CropFlip:
         self.padding, self.fill, self.flip = padding, fill, flip
 
     def sample(self, shape: tuple[int, int, int, int], generator: torch.Generator) -> Params:
-        """`top` and `left` ((B,) int64 in 0..2*padding, corner of the window in the padded image), `flip` ((B,) bool)."""
+        """`top`, `left` ((B,) int64 in 0..2*padding: the window's corner in the padded image), `flip` ((B,) bool)."""
         top, left = torch.randint(2 * self.padding + 1, (2, shape[0]), generator=generator)
         return {"top": top, "left": left, "flip": torch.rand(shape[0], generator=generator) < self.flip}
 
     def apply(self, images: torch.Tensor, params: Params) -> torch.Tensor:
-        """(B,C,H,W) float32 -> the same, cropped, then mirrored."""
+        """(B,C,H,W) float32 -> the same shape, contiguous; cropped, then mirrored."""
         done = [self._cut(images[part], *(params[name][part] for name in params)) for part in cache_slices(images)]
         return done[0] if len(done) == 1 else torch.cat(done)
 
