@@ -16,12 +16,13 @@ from typing import Any
 from fourier_robust.errors import UserError
 
 PACKAGE = Path(__file__).parent
+FROM_DATA = frozenset({"arch.num_classes"})  # null until the data set (an image folder) has been looked at
 HYDRA_KEYS = frozenset({"_target_", "_partial_", "_args_", "_recursive_", "_convert_"})
 TOP_LEVEL = {
     "seed": "int",
     "resume": "bool",
     "ckpt": "str",
-    "batch_size": "int",
+    "batch_size": "int | None",
     "precision": "Literal['fp32', 'bf16']",
 }
 
@@ -64,6 +65,8 @@ def _check_node(path: str, node: Mapping[str, Any], signature: tuple[dict[str, s
     name = node["_target_"].rsplit(".", 1)[1]
     for key, value in node.items():
         if key in HYDRA_KEYS:
+            continue
+        if value is None and f"{path}.{key}" in FROM_DATA:
             continue
         if key in arguments:
             _check(f"{path}.{key}", value, arguments[key])

@@ -104,7 +104,7 @@ def _subject(config: Mapping[str, Any], names: Mapping[str, str], checkpoint: An
         raise UserError(f"{checkpoint.path} does not say what it holds: give arch=... and dataset=...")
     chosen = config.get("dataset")
     dataset = dict(chosen or own["dataset"])
-    if "root" in dataset and not chosen:  # where the data lies now, not where it lay at training time
+    if not chosen and dataset.get("root") == own["paths"]["data_dir"]:  # the data folder of now, not of training time
         dataset["root"] = config["paths"]["data_dir"]
     unknown = {"dataset": "unknown", "arch": names.get("arch", ""), "aug": "unknown", "reg": "unknown"}
     return {
@@ -120,10 +120,12 @@ def _model(subject: Mapping[str, Any], checkpoint: Any, dataset: Any) -> Any:
     """The model with the checkpoint's weights; a mismatch in classes or architecture is one line."""
     from fourier_robust.arch.normalize import Normalized
 
-    classes = subject["classes"] or subject["arch"]["num_classes"]
+    arch = {**subject["arch"], "num_classes": subject["arch"].get("num_classes") or dataset.num_classes}
+    classes = subject["classes"] or arch["num_classes"]
     if classes != dataset.num_classes:
         raise UserError(f"{checkpoint.path} knows {classes} classes, but {dataset.name} has {dataset.num_classes}")
-    arch = dict(subject["arch"]) | ({"pretrained": False} if "pretrained" in subject["arch"] else {})
+    if "pretrained" in arch:  # the checkpoint brings the weights
+        arch["pretrained"] = False
     model = Normalized(build({"arch": arch}, "arch"), dataset.mean, dataset.std)
     target = model if checkpoint.meta else model.net  # somebody else's weights come without our first layer
     try:
@@ -145,11 +147,12 @@ def _outcomes(
     from fourier_robust.metric.outcome import Outcome, outcome
 
     model.to(memory_format=memory_format(device, config["precision"]))
+    batch_size = config["batch_size"] or (1000 if device.type == "cuda" else 128)
     outcomes, data = {}, {}
     with tqdm(conditions, unit="condition", disable=None) as bar:
         for condition in bar:
             bar.set_description(condition.key)
-            source = suite.source(dataset, condition, device, config["batch_size"])
+            source = suite.source(dataset, condition, device, batch_size)
             data[condition.key] = source.identity
             identity = record.identity(source.identity, config["precision"])
             stored = record.store.load(condition.key, identity) if config["resume"] else None

@@ -43,7 +43,8 @@ def train(config: dict[str, Any], names: dict[str, str]) -> None:
     device = build(config, "device").prepare()
     trainer, aug, reg, optim = (build(config, key) for key in ("trainer", "aug", "reg", "optim"))
     dataset = build(config, "dataset")
-    classes = config["arch"]["num_classes"]
+    classes = config["arch"]["num_classes"] or dataset.num_classes
+    config["arch"]["num_classes"] = classes
     if classes != dataset.num_classes:
         raise UserError(f"arch.num_classes={classes}, but {dataset.name} has {dataset.num_classes} classes")
     torch.manual_seed(derive(config["seed"], "init"))

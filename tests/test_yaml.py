@@ -97,8 +97,9 @@ def test_experiment(name: str) -> None:
     assert config["seed"] == 5
     for key in ("trainer", "aug", "reg", "optim", "device"):
         build(config, key)
-    _, chosen = compose_config("train", f"experiment={name}", "arch=resnet20")
-    assert chosen["arch"] == "resnet20" != names["arch"]
+    other = "apr_s" if names["aug"] != "apr_s" else "apr_sp"
+    _, chosen = compose_config("train", f"experiment={name}", f"aug={other}")
+    assert chosen == {**names, "aug": other}
 
 
 @pytest.mark.parametrize("group", ["aug", "arch", "dataset", "optim", "reg", "suite", "experiment"])

@@ -172,5 +172,6 @@ def _per_image(values: torch.Tensor, grey: torch.Tensor) -> torch.Tensor:
 
 def cache_slices(images: torch.Tensor) -> list[slice]:
     """Cut a (B,C,H,W) batch into slices whose temporaries fit a CPU's cache; one slice on other devices."""
-    size = len(images) if images.device.type != "cpu" else max(1, _CACHE_VALUES // images.shape[1:].numel())
+    size = len(images) if images.device.type != "cpu" else _CACHE_VALUES // images.shape[1:].numel()
+    size = max(1, size)
     return [slice(start, start + size) for start in range(0, len(images), size)]

@@ -1,4 +1,4 @@
-"""``make bench``: every benchmark in turn, each in a process of its own, one thread; prints ratios beside their goals."""
+"""``make bench``: every benchmark in turn, each in a process of its own, one thread; ratios beside their goals."""
 
 from __future__ import annotations
 
