@@ -27,7 +27,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of the source checkout, and whether package or configs differ from it (new files too); None for a wheel."""
+    """Commit of the source checkout, and whether package or configs differ (new files too); None for a wheel."""
     status = _git("status", "--porcelain", "--", "fourier_robust", "conf")
     return {"commit": _git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
 
