@@ -49,7 +49,10 @@ def train(config: dict[str, Any], names: dict[str, str]) -> None:
         raise UserError(f"arch.num_classes={classes}, but {dataset.name} has {dataset.num_classes} classes")
     torch.manual_seed(derive(config["seed"], "init"))
     model = Normalized(build(config, "arch"), dataset.mean, dataset.std).to(device)
-    splits = dataset.split("train", device), dataset.split("val", device) if dataset.val_size else None
+    try:
+        splits = dataset.split("train", device), dataset.split("val", device) if dataset.val_size else None
+    except ValueError as error:  # e.g. more validation images than there are
+        raise UserError(f"dataset: {error}") from error
 
     with folder.locked():
         record = TrainRecord(folder, config, to_yaml(config), names, dataset.class_names, resume=config["resume"])
@@ -84,7 +87,7 @@ def _job(
     device: Any,
     record: Any,
 ) -> Any:
-    from fourier_robust.engine.fit import Job
+    from fourier_robust.engine.job import Job
 
     return Job(
         model=model,

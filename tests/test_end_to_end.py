@@ -141,6 +141,8 @@ def test_refusals_write_nothing(train_tiny: Train, evaluate_tiny: Evaluate, tmp_
         evaluate_tiny(tmp_path / "none.pt")
     with pytest.raises(UserError, match="holds speednet, not arch=resnet20"):
         evaluate_tiny(folder, "arch=resnet20", "arch.num_classes=10")
+    with pytest.raises(UserError, match=r"suite\.splits: shapes has no split tset; test splits: test, test_swapped"):
+        evaluate_tiny(folder, "suite.splits=[tset]")
     with pytest.raises(UserError, match=r"suite: suite\.corruptions: no corruption fogg"):
         evaluate_tiny(folder, "suite=corruptions", "suite.corruptions=[fogg]")
     with pytest.raises(UserError, match="must be out of 1 to 5"):

@@ -24,7 +24,8 @@ def choices(group: str) -> list[str]:
 def two_steps(*overrides: str) -> None:
     """Compose, instantiate, and take two optimizer steps on 16 embedded images."""
     from fourier_robust.arch.normalize import Normalized
-    from fourier_robust.engine.fit import Job, Trainer
+    from fourier_robust.engine.fit import Trainer
+    from fourier_robust.engine.job import Job
 
     config, _ = compose_config("train", *overrides)
     dataset = build(config, "dataset")

@@ -41,14 +41,23 @@ class Split(Protocol):
 
 
 class Dataset(Protocol):
-    """A data set: what a model must know of it, and its splits `train`, `val` (cut from train) and `test`."""
+    """A data set: what a model must know of it, and its splits `train`, `val` (cut from train) and `test`.
+
+    `val_size` is the number of images of `val`, 0 for none. A data set with more test splits than one lists them in
+    `test_splits`.
+    """
 
     name: str
-    num_classes: int
     size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    class_names: tuple[str, ...]
+    val_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def num_classes(self) -> int: ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
 
     def split(self, name: str, device: torch.device | str = "cpu") -> Split: ...
 

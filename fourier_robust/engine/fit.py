@@ -1,4 +1,4 @@
-"""The other place where a model meets data: training, resumable at any step.
+"""The other place where a model meets data: training, resumable at any step (one loop, one state: hence one file).
 
 Every random number derives from (seed, purpose, epoch or step), so no generator state is saved and a run that
 was stopped and resumed equals one that was not, bit for bit on the same CPU and number of threads.
@@ -9,17 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from fourier_robust.aug.chain import Chain
-from fourier_robust.aug.views import Views
-from fourier_robust.dataset.base import Batch, Split
+from fourier_robust.dataset.base import Batch
 from fourier_robust.engine.interrupt import Interrupted, StopFlag, stop_on_signals
+from fourier_robust.engine.job import Job
 from fourier_robust.engine.loss import count_correct, views_loss
 from fourier_robust.engine.meter import Meter
 from fourier_robust.engine.predict import Precision, autocast, predict
@@ -29,49 +28,6 @@ from fourier_robust.metric.outcome import outcome
 from fourier_robust.run.seed import derive
 
 REFRESH_STEPS = 20  # a progress bar that reads the device's sums more often would wait for it
-
-
-class Regularizer(Protocol):
-    """Adds a penalty's gradient to the parameters, between the loss's backward and the optimizer's step."""
-
-    def add_gradient(self, model: nn.Module, views: Views) -> dict[str, float]: ...
-
-
-class OptimizerRecipe(Protocol):
-    """Builds an optimizer whose groups hold `base_lr`, and the rule: global step -> multiplier of every base_lr."""
-
-    def build(
-        self, model: nn.Module, epochs: int, steps_per_epoch: int, batch_size: int
-    ) -> tuple[torch.optim.Optimizer, Callable[[int], float]]: ...
-
-
-@dataclass
-class Job:
-    """What a training run works on.
-
-    Attributes:
-        model: on the device; takes [0,1] pixels, normalises first.
-        train, val: splits on the device; val None where nothing is held out.
-        aug, reg, optim: the method.
-        seed: every draw derives from it.
-        device: where model and data are.
-        channels_last, compiled: how the forward pass is run; neither changes what is computed.
-        save: called with (step, weights, state) to write a checkpoint.
-        record: called with the history (one dict per epoch) after each epoch.
-    """
-
-    model: nn.Module
-    train: Split
-    val: Split | None
-    aug: Chain
-    reg: Regularizer
-    optim: OptimizerRecipe
-    seed: int
-    device: torch.device
-    channels_last: bool
-    compiled: bool
-    save: Callable[[int, Mapping[str, torch.Tensor], Mapping[str, Any]], Any]
-    record: Callable[[list[dict[str, Any]]], None]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from fourier_robust.dataset.base import Dataset
+from fourier_robust.errors import UserError
 from fourier_robust.metric.outcome import Outcome, error_rate, mean_of_images
 from fourier_robust.suite.base import Condition, Measurement, Source
 
@@ -29,7 +30,11 @@ class Clean:
 
     def conditions(self, dataset: Dataset) -> Sequence[Condition]:
         """One per split; see `Suite.conditions`."""
-        splits = self.splits or list(getattr(dataset, "test_splits", ("test",)))
+        offered = list(getattr(dataset, "test_splits", ("test",)))
+        splits = self.splits or offered
+        for split in splits:
+            if split not in ("train", *(("val",) if dataset.val_size else ()), *offered):
+                raise UserError(f"suite.splits: {dataset.name} has no split {split}; test splits: {', '.join(offered)}")
         self._split_of = {Condition(table_name(dataset, split)): split for split in splits}
         return list(self._split_of)
 

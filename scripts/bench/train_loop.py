@@ -22,7 +22,8 @@ from fourier_robust.aug.apr_p import APRP
 from fourier_robust.aug.chain import Chain
 from fourier_robust.aug.standard import CropFlip
 from fourier_robust.dataset.base import ResidentSplit
-from fourier_robust.engine.fit import Job, Trainer
+from fourier_robust.engine.fit import Trainer
+from fourier_robust.engine.job import Job
 from fourier_robust.engine.process import supports_bf16
 from fourier_robust.optim.sgd import SGD
 from fourier_robust.reg.none import NoRegularizer

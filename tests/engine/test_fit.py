@@ -16,8 +16,9 @@ from torch.nn import functional
 from fourier_robust.aug.chain import Chain
 from fourier_robust.aug.views import Params, Views
 from fourier_robust.dataset.base import ResidentSplit
-from fourier_robust.engine.fit import Job, Trainer
+from fourier_robust.engine.fit import Trainer
 from fourier_robust.engine.interrupt import Interrupted
+from fourier_robust.engine.job import Job
 from fourier_robust.engine.loss import count_correct, views_loss
 from fourier_robust.engine.predict import predict
 from fourier_robust.errors import UserError

@@ -24,7 +24,8 @@ GENERATORS = {"brightness": Brightness}
 class Ten:
     """A data set of ten grey test images."""
 
-    num_classes, size, mean, std, class_names = 10, 32, (0.5,) * 3, (0.5,) * 3, tuple("abcdefghij")
+    num_classes, size, val_size, mean, std = 10, 32, 0, (0.5,) * 3, (0.5,) * 3
+    class_names = tuple("abcdefghij")
 
     def __init__(self, name: str = "cifar10") -> None:
         self.name = name

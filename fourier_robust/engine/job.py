@@ -1,0 +1,57 @@
+"""What a training run works on, and what it asks of its optimizer and regularizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from fourier_robust.aug.chain import Chain
+from fourier_robust.aug.views import Views
+from fourier_robust.dataset.base import Split
+
+
+class Regularizer(Protocol):
+    """Adds a penalty's gradient to the parameters, between the loss's backward and the optimizer's step."""
+
+    def add_gradient(self, model: nn.Module, views: Views) -> dict[str, float]: ...
+
+
+class OptimizerRecipe(Protocol):
+    """Builds an optimizer whose groups hold `base_lr`, and the rule: global step -> multiplier of every base_lr."""
+
+    def build(
+        self, model: nn.Module, epochs: int, steps_per_epoch: int, batch_size: int
+    ) -> tuple[torch.optim.Optimizer, Callable[[int], float]]: ...
+
+
+@dataclass
+class Job:
+    """What a training run works on.
+
+    Attributes:
+        model: on the device; takes [0,1] pixels, normalises first.
+        train, val: splits on the device; val None where nothing is held out.
+        aug, reg, optim: the method.
+        seed: every draw derives from it.
+        device: where model and data are.
+        channels_last, compiled: how the forward pass is run; neither changes what is computed.
+        save: called with (step, weights, state) to write a checkpoint.
+        record: called with the history (one dict per epoch) after each epoch.
+    """
+
+    model: nn.Module
+    train: Split
+    val: Split | None
+    aug: Chain
+    reg: Regularizer
+    optim: OptimizerRecipe
+    seed: int
+    device: torch.device
+    channels_last: bool
+    compiled: bool
+    save: Callable[[int, Mapping[str, torch.Tensor], Mapping[str, Any]], Any]
+    record: Callable[[list[dict[str, Any]]], None]
