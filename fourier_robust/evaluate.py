@@ -42,9 +42,9 @@ def evaluate(config: dict[str, Any], names: dict[str, str]) -> None:
 
     trained = subject["names"]
     own_data = not checkpoint.meta or trained["dataset"] == names.get("dataset", trained["dataset"])
-    record = EvalRecord(checkpoint, suite.name if own_data else f"{suite.name}.{dataset.name}")
+    record = EvalRecord(checkpoint, suite.name if own_data else f"{suite.name}.{dataset.name}", device)
     started = time.perf_counter()
-    outcomes, data = _outcomes(model, dataset, suite, conditions, config, device, record)
+    outcomes, data, reused = _outcomes(model, dataset, suite, conditions, config, device, record)
     rows = _rows(suite, suite.measure(outcomes), record.run, subject)
     remarks = [*suite.remarks(), f"precision {config['precision']}"]
     table = table_of(rows, f"{trained['dataset']}/{trained['arch']}/{trained['aug']}-{trained['reg']}", remarks)
@@ -53,13 +53,14 @@ def evaluate(config: dict[str, Any], names: dict[str, str]) -> None:
         "subject": trained,
         "conditions_wanted": len(conditions),
         "conditions_measured": len(outcomes),
+        "conditions_reused": reused,  # measured by an earlier launch; not in the wall time
         "rows": len(rows),
         "remarks": remarks,
         "definitions": dict(suite.definitions),
         "data": data,
         "wall_seconds": round(time.perf_counter() - started, 1),
     }
-    record.finish(rows, table.records(), table_png(table), receipt, device)
+    record.finish(rows, table.records(), table_png(table), receipt)
     print(f"\n{table.text()}\n\nwrote results.csv, table.csv, table.png, eval.json in {record.folder}")
 
 
@@ -138,7 +139,7 @@ def _model(subject: Mapping[str, Any], checkpoint: Any, dataset: Any) -> Any:
 
 def _outcomes(
     model: Any, dataset: Any, suite: Any, conditions: Any, config: Mapping[str, Any], device: Any, record: Any
-) -> tuple[dict[Any, Any], dict[str, str]]:
+) -> tuple[dict[Any, Any], dict[str, str], int]:
     """Per-image outcomes of each condition: those an earlier launch left, then the rest."""
     import torch
     from tqdm import tqdm
@@ -148,7 +149,7 @@ def _outcomes(
 
     model.to(memory_format=memory_format(device, config["precision"]))
     batch_size = config["batch_size"] or (1000 if device.type == "cuda" else 128)
-    outcomes, data = {}, {}
+    outcomes, data, reused = {}, {}, 0
     with tqdm(conditions, unit="condition", disable=None) as bar:
         for condition in bar:
             bar.set_description(condition.key)
@@ -161,8 +162,9 @@ def _outcomes(
                 arrays = {key: value.numpy() for key, value in found._asdict().items()}
                 record.store.save(condition.key, identity, arrays)
             else:
+                reused += 1
                 found = Outcome(**{key: torch.from_numpy(value) for key, value in stored.items()})
             if len(found.label) != source.n:
                 raise UserError(f"{condition.key}: {source.n} images wanted, {len(found.label)} read")
             outcomes[condition] = found
-    return outcomes, data
+    return outcomes, data, reused

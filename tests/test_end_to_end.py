@@ -112,6 +112,7 @@ def test_an_interrupted_evaluation_resumes_to_the_same_bytes(
     evaluate_tiny(folder, *settings)
     assert len(calls) == 4 + 3  # six conditions, three of them kept
     assert results.read_bytes() == whole
+    assert json.loads((results.parent / "eval.json").read_text())["conditions_reused"] == 3
 
 
 def test_outcomes_of_other_weights_are_not_reused(train_tiny: Train, evaluate_tiny: Evaluate) -> None:

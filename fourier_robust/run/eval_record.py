@@ -21,15 +21,17 @@ class EvalRecord:
     Args:
         checkpoint: what is measured.
         name: of the folder.
+        device: where it is measured.
 
     Attributes:
         folder: where the files go; made with the first file.
         run: what the rows call the run: the name of the checkpoint's folder, or the file's for a lone file.
         store: per-image outcomes of finished conditions.
+        about: code and machine, as they are at the start (the checkout may change while a long evaluation runs).
     """
 
-    def __init__(self, checkpoint: Checkpoint, name: str) -> None:
-        self.checkpoint = checkpoint
+    def __init__(self, checkpoint: Checkpoint, name: str, device: torch.device) -> None:
+        self.checkpoint, self.about = checkpoint, provenance(device)
         self.folder = checkpoint.path.parent / "eval" / slug(name)
         if not checkpoint.meta:  # somebody else's files may lie side by side
             self.folder = checkpoint.path.parent / "eval" / slug(checkpoint.path.stem) / slug(name)
@@ -46,11 +48,10 @@ class EvalRecord:
         table: Sequence[Mapping[str, Any]],
         picture: bytes,
         receipt: Mapping[str, Any],
-        device: torch.device,
     ) -> None:
         """Write table.csv, table.png and eval.json, and results.csv last: where it is, all of them are."""
         write_text(self.folder / "table.csv", csv_text(table[0], table))
         write_bytes(self.folder / "table.png", picture)
         subject = {"path": self.checkpoint.path.name, "sha256": self.checkpoint.sha256}
-        write_receipt(self.folder / "eval.json", {"checkpoint": subject, **receipt, **provenance(device)})
+        write_receipt(self.folder / "eval.json", {"checkpoint": subject, **receipt, **self.about})
         write_rows(self.folder / "results.csv", rows)
