@@ -8,6 +8,9 @@ import torch.nn.functional as F
 # A whole grey level that comes out of float64 interpolation as 6.999999999999999 is 7. Its error stays below 1e-10.
 _SLACK = 1e-9
 
+# From this many pixels on, a CPU cuts windows faster one by one (whole rows) than by a gather (single values).
+LOOP_PIXELS = 96 * 96
+
 
 def affine(grey: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     """Resample every image through its own affine map: bilinear, truncated to 8 bits, black outside.
@@ -57,6 +60,9 @@ def window(images: torch.Tensor, top: torch.Tensor, left: torch.Tensor, padding:
         return images.clone(memory_format=torch.contiguous_format)
     height, width = images.shape[2:]
     padded = F.pad(images.contiguous(), [padding] * 4, value=fill)
+    if images.device.type == "cpu" and height * width >= LOOP_PIXELS:
+        corners = zip(padded, top.tolist(), left.tolist(), strict=True)
+        return torch.stack([image[:, y : y + height, x : x + width] for image, y, x in corners])
     every_window = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B,C,2P+1,2P+1,H,W), a view
     rows = torch.arange(len(images), device=images.device)
     return every_window[rows, :, top.to(images.device, non_blocking=True), left.to(images.device, non_blocking=True)]

@@ -22,7 +22,7 @@ from fourier_robust.engine.job import Job
 from fourier_robust.engine.loss import count_correct, views_loss
 from fourier_robust.engine.meter import Meter
 from fourier_robust.engine.predict import Precision, autocast, predict
-from fourier_robust.engine.process import supports_bf16
+from fourier_robust.engine.process import bf16_pays
 from fourier_robust.errors import UserError
 from fourier_robust.metric.outcome import outcome
 from fourier_robust.run.seed import derive
@@ -37,7 +37,7 @@ class Trainer:
     Args:
         epochs: passes over the training split; the last checkpoint is the result.
         batch_size: images per step, before views are made; the last incomplete batch of an epoch is dropped.
-        precision: of forward and backward; ``auto`` is bf16 autocast where the device has bf16, else float32.
+        precision: of forward and backward; ``auto`` is bf16 autocast where that is faster (`bf16_pays`), else float32.
         label_smoothing: in [0,1).
         ema_decay: keep an exponential moving average of the weights with this decay per step and report it.
         val_precision: of the validation pass.
@@ -89,7 +89,7 @@ class _Loop:
         if self.steps_per_epoch == 0:
             raise UserError(f"trainer.batch_size={settings.batch_size} exceeds the {len(job.train)} training images")
         self.precision: Precision = "fp32" if settings.precision == "fp32" else "bf16"
-        if settings.precision == "auto" and not supports_bf16(job.device):
+        if settings.precision == "auto" and not bf16_pays(job.device):
             self.precision = "fp32"
         self.layout = torch.channels_last if job.channels_last else torch.contiguous_format
         job.model.to(memory_format=self.layout)

@@ -38,7 +38,7 @@ class Device:
         name: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:<index>``.
         threads: CPU threads; None keeps OMP_NUM_THREADS, else all cores this process may use.
         keep_blocks: see `keep_big_blocks`; only on a CPU.
-        channels_last: memory layout of training; 1.8 to 2.2 times faster with bf16, slower without.
+        channels_last: memory layout of training; with bf16 on a CPU 1.8 to 2.2 times faster than contiguous float32.
         compiled: run the training's forward and backward through torch.compile (gains on GPUs at small batches).
     """
 
@@ -81,9 +81,17 @@ def _find(name: str) -> torch.device:
     return device
 
 
-def supports_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 natively (elsewhere it is emulated and slower than float32)."""
+def bf16_pays(device: torch.device) -> bool:
+    """Whether bfloat16 is faster than float32 on the device.
+
+    On CUDA: where it is native. On CPUs: with AMX, or with AVX512-BF16 on AMD (Zen 4: a training step 1.9 to 2.4 times
+    faster). Intel's AVX512-BF16 without AMX is slower than its float32: a 3x3 convolution with 64 to 128 channels ran at
+    80 against 130 to 150 GFLOP/s on one core, ResNet-18's training step took 1.3 times as long.
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    flags = torch.cpu.get_capabilities()
-    return any(flags.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    capabilities = torch.cpu.get_capabilities()
+    intel = "intel" in str(capabilities.get("cpu_name", "")).lower()
+    return any(capabilities.get(name, False) for name in ("amx_bf16", "bf16")) or (
+        bool(capabilities.get("avx512_bf16", False)) and not intel
+    )

@@ -9,6 +9,8 @@ The bare loop does what the step cannot do without: gather, augment, forward, ba
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,7 +26,7 @@ from fourier_robust.aug.standard import CropFlip
 from fourier_robust.dataset.base import ResidentSplit
 from fourier_robust.engine.fit import Trainer
 from fourier_robust.engine.job import Job
-from fourier_robust.engine.process import supports_bf16
+from fourier_robust.engine.process import bf16_pays
 from fourier_robust.optim.sgd import SGD
 from fourier_robust.reg.none import NoRegularizer
 
@@ -67,7 +69,8 @@ def ours(split: ResidentSplit, aug: Chain) -> Callable[[], Any]:
             save=ignore,
             record=ignore,
         )
-        Trainer(epochs=1, batch_size=BATCH).fit(job)
+        with contextlib.redirect_stdout(io.StringIO()):  # the line per epoch is work too, but not news here
+            Trainer(epochs=1, batch_size=BATCH).fit(job)
 
     return run
 
@@ -102,7 +105,7 @@ def main() -> None:
     torch.set_num_threads(1)
     split, plain = images(arguments.steps), Chain(crop=CropFlip())
     functions: Mapping[str, Callable[[], Any]] = {
-        "bare loop": bare(split, plain, supports_bf16(CPU)),
+        "bare loop": bare(split, plain, bf16_pays(CPU)),
         "our loop": ours(split, plain),
         "our loop, APR-P p=0.6": ours(split, Chain(crop=CropFlip(), views=APRP(p=0.6))),
     }
