@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fourier_robust.cli import build, launch
 from fourier_robust.errors import UserError
+from fourier_robust.usage import asked_for, usage
 
 
 def main() -> None:
     """Entry point of ``fr-eval``."""
+    if asked_for():
+        print(usage("eval"))
+        return
+    from fourier_robust.cli import launch
+
     launch("eval", evaluate)
 
 
@@ -26,6 +31,7 @@ def evaluate(config: dict[str, Any], names: dict[str, str]) -> None:
     Raises:
         UserError: no usable checkpoint, missing data, or class counts that disagree; nothing is written then.
     """
+    from fourier_robust.cli import build
     from fourier_robust.run.checkpoint import read
 
     device = build(config, "device").prepare()
@@ -120,6 +126,7 @@ def _subject(config: Mapping[str, Any], names: Mapping[str, str], checkpoint: An
 def _model(subject: Mapping[str, Any], checkpoint: Any, dataset: Any) -> Any:
     """The model with the checkpoint's weights; a mismatch in classes or architecture is one line."""
     from fourier_robust.arch.normalize import Normalized
+    from fourier_robust.cli import build
 
     arch = {**subject["arch"], "num_classes": subject["arch"].get("num_classes") or dataset.num_classes}
     classes = subject["classes"] or arch["num_classes"]

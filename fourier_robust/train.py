@@ -6,12 +6,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fourier_robust.cli import build, launch, to_yaml
 from fourier_robust.errors import UserError
+from fourier_robust.usage import asked_for, usage
 
 
 def main() -> None:
     """Entry point of ``fr-train``."""
+    if asked_for():
+        print(usage("train"))
+        return
+    from fourier_robust.cli import launch
+
     launch("train", train)
 
 
@@ -26,6 +31,7 @@ def train(config: dict[str, Any], names: dict[str, str]) -> None:
         UserError: bad settings, missing data, another process in the folder, or a non-finite loss.
         Interrupted: a signal came; everything is saved.
     """
+    from fourier_robust.cli import build, to_yaml
     from fourier_robust.run.folder import RunFolder
 
     folder = RunFolder.of(Path(config["paths"]["output_dir"]), names, config["seed"], config)

@@ -25,6 +25,7 @@ FLOORS = {
     "suite": 4,
     "report": 4,
     "config": 5,
+    "usage": 5,
     "cli": 5,
     "train": 5,
     "evaluate": 5,

@@ -85,8 +85,8 @@ def bf16_pays(device: torch.device) -> bool:
     """Whether bfloat16 is faster than float32 on the device.
 
     On CUDA: where it is native. On CPUs: with AMX, or with AVX512-BF16 on AMD (Zen 4: a training step 1.9 to 2.4 times
-    faster). Intel's AVX512-BF16 without AMX is slower than its float32: a 3x3 convolution with 64 to 128 channels ran at
-    80 against 130 to 150 GFLOP/s on one core, ResNet-18's training step took 1.3 times as long.
+    faster). Intel's AVX512-BF16 without AMX is slower than its float32: 3x3 convolutions with 64 to 128 channels ran
+    at 80 against 130 to 150 GFLOP/s on one core, ResNet-18's training step took 1.3 times as long.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
