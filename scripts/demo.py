@@ -46,7 +46,8 @@ def errors(folder: Path) -> dict[str, float]:
                 if suite == "clean" and row["metric"] == "error":
                     found["clean" if row["dataset"] == "shapes" else "swapped amplitude"] = float(row["value"])
                 elif row["metric"] == "mean_error":
-                    found[row["corruption"]] = float(row["value"])
+                    group = row["corruption"].startswith(("common", "extra"))
+                    found[("mean of " if group else "") + row["corruption"]] = float(row["value"])
     return found
 
 

@@ -53,7 +53,7 @@ def comparison_png(title: str, rows: Sequence[str], series: Mapping[str, Sequenc
         axes.bar_label(bars, fmt="%.1f", size=7, padding=2)
     axes.set_yticks(range(len(rows)), rows, size=8)
     axes.invert_yaxis()
-    axes.set_xlim(0, 108)
+    axes.set_xlim(0, min(108, 115 * max(value for values in series.values() for value in values) + 5))
     axes.set_xlabel("error (%), lower is better", size=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, loc="lower right", frameon=False)
