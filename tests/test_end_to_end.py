@@ -103,7 +103,7 @@ def test_an_interrupted_evaluation_resumes_to_the_same_bytes(
         calls.append(1)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return predict(*args, **rest)  # type: ignore[arg-type]
+        return predict(*args, **rest)
 
     monkeypatch.setattr(engine, "predict", dies)
     with pytest.raises(KeyboardInterrupt):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -54,4 +55,4 @@ def test_the_receipt_is_whole(path: Path) -> None:
     assert all(launch["git"]["dirty"] is False for launch in run["launches"])
     for file in path.parent.parent.rglob("*.*"):
         if file.suffix in (".json", ".yaml", ".csv"):
-            assert not any(place in file.read_text() for place in ("/home/", "/tmp/", "/root/", "/work/")), file
+            assert not re.search(r"[\"\s=]/\w", file.read_text()), f"a folder of some machine in {file}"

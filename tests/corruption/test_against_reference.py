@@ -33,7 +33,7 @@ def test_deterministic_ones_are_equal(name: str, severity: int) -> None:
 def test_deterministic_ones_are_equal_on_cifar(name: str, realdata: Path) -> None:
     with tarfile.open(realdata / "cifar10_test.tar") as archive:
         member = next(member for member in archive if member.name.endswith(".webp"))
-        sheet = np.asarray(Image.open(io.BytesIO(archive.extractfile(member).read())).convert("RGB"))  # type: ignore[union-attr]
+        sheet = np.asarray(Image.open(io.BytesIO(archive.extractfile(member).read())).convert("RGB"))
     images = sheet.reshape(20, 32, 25, 32, 3).transpose(0, 2, 1, 3, 4).reshape(500, 32, 32, 3)[:100]
     for severity in SEVERITIES:
         expected = np.stack([DETERMINISTIC[name](image, severity) for image in images])

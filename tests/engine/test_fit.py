@@ -195,7 +195,7 @@ def test_the_average_is_reported_and_follows_its_formula() -> None:
 
     def watched(self: torch.optim.SGD, *args: Any) -> None:
         update(self, *args)
-        steps.append(run.job.model[-1].weight.detach().clone())  # type: ignore[index]
+        steps.append(run.job.model[-1].weight.detach().clone())
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim.SGD, "step", watched)
@@ -217,7 +217,7 @@ def test_every_image_is_seen_once_per_epoch_in_a_new_order() -> None:
         seen.append(order.tolist())
         return batches(size, order, **rest)
 
-    run.job.train.batches = watched  # type: ignore[method-assign]
+    run.job.train.batches = watched
     SETTINGS.fit(run.job)
     assert [sorted(order) for order in seen] == [list(range(40))] * 3
     assert seen[0] != seen[1] != seen[2]

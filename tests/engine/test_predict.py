@@ -32,7 +32,7 @@ def test_logits_follow_the_order_of_the_batches_and_do_not_depend_on_their_size(
 
 def test_mode_and_running_statistics_are_left_alone() -> None:
     model = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(48, 3)).train()
-    before = model[0].running_mean.clone()  # type: ignore[union-attr, operator]
+    before = model[0].running_mean.clone()
     predict(model, some_split().batches(4))
     assert model.training
     assert torch.equal(model[0].running_mean, before)

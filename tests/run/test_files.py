@@ -68,8 +68,8 @@ def test_status_counts_attempts(tmp_path: Path) -> None:
 
 def _hold(path: str, ready: object, release: object) -> None:
     with RunFolder(Path(path)).locked():
-        ready.set()  # type: ignore[attr-defined]
-        release.wait(20)  # type: ignore[attr-defined]
+        ready.set()
+        release.wait(20)
 
 
 def test_one_process_per_folder(tmp_path: Path) -> None:

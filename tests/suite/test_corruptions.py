@@ -165,7 +165,7 @@ def test_no_mce_for_cifar_and_none_over_a_partial_set() -> None:
 @pytest.mark.parametrize("bad", [{"corruptions": ["nose"]}, {"severities": [0, 1]}, {"severities": [6]}])
 def test_refused_arguments(bad: dict[str, list[object]]) -> None:
     with pytest.raises(ValueError, match=r"suite\.(corruptions|severities)"):
-        Corruptions("nowhere", GENERATORS, **bad)  # type: ignore[arg-type]
+        Corruptions("nowhere", GENERATORS, **bad)
 
 
 def test_canonical_names() -> None:
