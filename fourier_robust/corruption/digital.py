@@ -19,11 +19,16 @@ class Contrast:
         severity: 1 to 5.
         size: pixels per side, chooses the parameter table.
 
-    Source: Hendrycks and Dietterich 2019 (1903.12261); make_cifar_c.py, in float64. The mean is a running sum over
+    Source: Hendrycks and Dietterich 2019 (1903.12261); make_cifar_c.py,
+        make_tinyimagenet_c.py and make_imagenet_c.py, in float64. The mean is a running sum over
         the pixels, as NumPy's over rows and columns: in a flat channel its last bit decides the truncation.
     """
 
-    TABLES: ClassVar[dict[int, tuple[float, ...]]] = {32: (0.75, 0.5, 0.4, 0.3, 0.15)}
+    TABLES: ClassVar[dict[int, tuple[float, ...]]] = {
+        32: (0.75, 0.5, 0.4, 0.3, 0.15),
+        64: (0.4, 0.3, 0.2, 0.1, 0.05),
+        224: (0.4, 0.3, 0.2, 0.1, 0.05),
+    }
 
     def __init__(self, severity: int, size: int = 32) -> None:
         self.table_size, self.factor = parameters(self.TABLES, size, severity)
@@ -57,7 +62,9 @@ class Saturate:
     """
 
     TABLES: ClassVar[dict[int, tuple[tuple[float, float], ...]]] = {
-        32: ((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2))  # factor, shift
+        32: ((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2)),  # factor, shift
+        64: ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (30, 0.2)),
+        224: ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)),
     }
 
     def __init__(self, severity: int, size: int = 32) -> None:
@@ -90,7 +97,11 @@ class Pixelate:
         between the horizontal and the vertical pass: equal to Pillow, bit for bit.
     """
 
-    TABLES: ClassVar[dict[int, tuple[float, ...]]] = {32: (0.95, 0.9, 0.85, 0.75, 0.65)}
+    TABLES: ClassVar[dict[int, tuple[float, ...]]] = {
+        32: (0.95, 0.9, 0.85, 0.75, 0.65),
+        64: (0.9, 0.8, 0.7, 0.6, 0.5),
+        224: (0.6, 0.5, 0.4, 0.3, 0.25),
+    }
 
     def __init__(self, severity: int, size: int = 32) -> None:
         self.table_size, self.share = parameters(self.TABLES, size, severity)
@@ -152,7 +163,11 @@ class JpegCompression:
         coding loses nothing), batched on the images' device: equal to Pillow with libjpeg-turbo, bit for bit.
     """
 
-    TABLES: ClassVar[dict[int, tuple[int, ...]]] = {32: (80, 65, 58, 50, 40)}  # libjpeg quality
+    TABLES: ClassVar[dict[int, tuple[int, ...]]] = {
+        32: (80, 65, 58, 50, 40),  # libjpeg quality
+        64: (65, 58, 50, 40, 25),
+        224: (25, 18, 15, 10, 7),
+    }
 
     def __init__(self, severity: int, size: int = 32) -> None:
         self.table_size, self.quality = parameters(self.TABLES, size, severity)

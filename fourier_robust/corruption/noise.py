@@ -26,11 +26,16 @@ class GaussianNoise:
         severity: 1 to 5.
         size: pixels per side, chooses the parameter table.
 
-    Source: Hendrycks and Dietterich 2019 (1903.12261); make_cifar_c.py.
+    Source: Hendrycks and Dietterich 2019 (1903.12261); make_cifar_c.py,
+        make_tinyimagenet_c.py and make_imagenet_c.py.
     Deviates: float32 sums before the truncating cast: one level on 4 values in a million.
     """
 
-    TABLES: ClassVar[dict[int, tuple[float, ...]]] = {32: (0.04, 0.06, 0.08, 0.09, 0.10)}
+    TABLES: ClassVar[dict[int, tuple[float, ...]]] = {
+        32: (0.04, 0.06, 0.08, 0.09, 0.10),
+        64: (0.04, 0.08, 0.12, 0.15, 0.18),
+        224: (0.08, 0.12, 0.18, 0.26, 0.38),
+    }
 
     def __init__(self, severity: int, size: int = 32) -> None:
         self.table_size, self.scale = parameters(self.TABLES, size, severity)
@@ -58,7 +63,11 @@ class SpeckleNoise:
     Deviates: as `GaussianNoise`.
     """
 
-    TABLES: ClassVar[dict[int, tuple[float, ...]]] = {32: (0.06, 0.1, 0.12, 0.16, 0.2)}
+    TABLES: ClassVar[dict[int, tuple[float, ...]]] = {
+        32: (0.06, 0.1, 0.12, 0.16, 0.2),
+        64: (0.15, 0.2, 0.25, 0.3, 0.35),
+        224: (0.15, 0.2, 0.35, 0.45, 0.6),
+    }
 
     def __init__(self, severity: int, size: int = 32) -> None:
         self.table_size, self.scale = parameters(self.TABLES, size, severity)
@@ -88,7 +97,11 @@ class ImpulseNoise:
         same. No seed of NumPy fixes the published draw, so this one can be compared by its statistics only.
     """
 
-    TABLES: ClassVar[dict[int, tuple[float, ...]]] = {32: (0.01, 0.02, 0.03, 0.05, 0.07)}
+    TABLES: ClassVar[dict[int, tuple[float, ...]]] = {
+        32: (0.01, 0.02, 0.03, 0.05, 0.07),
+        64: (0.01, 0.02, 0.05, 0.08, 0.14),
+        224: (0.03, 0.06, 0.09, 0.17, 0.27),
+    }
 
     def __init__(self, severity: int, size: int = 32) -> None:
         self.table_size, self.amount = parameters(self.TABLES, size, severity)
@@ -123,7 +136,11 @@ class ShotNoise:
     Deviates: thresholds in float32 (6e-8 relative); a float32 normal draw has no tail beyond 5.8 standard deviations.
     """
 
-    TABLES: ClassVar[dict[int, tuple[float, ...]]] = {32: (500, 250, 100, 75, 50)}
+    TABLES: ClassVar[dict[int, tuple[float, ...]]] = {
+        32: (500, 250, 100, 75, 50),
+        64: (250, 100, 50, 30, 15),
+        224: (60, 25, 12, 5, 3),
+    }
 
     def __init__(self, severity: int, size: int = 32) -> None:
         self.table_size, self.photons = parameters(self.TABLES, size, severity)

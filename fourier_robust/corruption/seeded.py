@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from fourier_robust.corruption.base import Corruption
+from fourier_robust.corruption.base import Corruption, check_images
 
 _MASK = (1 << 64) - 1
 
@@ -50,7 +50,11 @@ def corrupt(corruption: Corruption, images: torch.Tensor, seeds: Sequence[int]) 
 
     Returns:
         (B,3,H,W) float32 in [0,1].
+
+    Raises:
+        ValueError: another number of seeds than images; or see `check_images`.
     """
+    check_images(images)
     if len(seeds) != len(images):
         raise ValueError(f"seeds holds {len(seeds)} numbers, one for each of the {len(images)} images is needed")
     generator = torch.Generator()
@@ -60,5 +64,6 @@ def corrupt(corruption: Corruption, images: torch.Tensor, seeds: Sequence[int]) 
         draws.append(corruption.sample(shape, generator.manual_seed(seed)))
         if not draws[0]:
             return corruption.apply(images, {})
-    params = {name: torch.cat([draw[name] for draw in draws]) for name in draws[0]} if draws else {}
-    return corruption.apply(images, params)
+    if not draws:
+        return images.clone()
+    return corruption.apply(images, {name: torch.cat([draw[name] for draw in draws]) for name in draws[0]})

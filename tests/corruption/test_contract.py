@@ -80,9 +80,14 @@ def test_inputs_off_the_grid_are_read_as_eight_bit(name: str, generator: torch.G
     assert torch.equal(corruption.apply(off, params), corruption.apply(IMAGES, params))
 
 
-@pytest.mark.parametrize("name", sorted(set(KINDS) - {"saturate"}))
+# Published parameters that do not rise evenly (mean change of the golden values, severities 1, 3 and 5, in levels):
+# saturate 42, 21, 33 (fading, then strengthening); frost 19, 26, 20; elastic 12, 9, 10; spatter 1, 7, 4 (water, then
+# mud); glass blur changes only its sigma from 1 to 3; motion blur is the same at 3 and 4.
+UNEVEN = {"saturate", "frost", "elastic_transform", "spatter", "glass_blur", "motion_blur"}
+
+
+@pytest.mark.parametrize("name", sorted(set(KINDS) - UNEVEN))
 def test_change_grows_with_severity(name: str) -> None:
-    """Not saturate, whose severities 1 and 2 fade and 3 to 5 strengthen (golden values: 42, 21, 33 levels)."""
     change = []
     for severity in range(1, 6):
         corruption = KINDS[name](severity)
