@@ -1,7 +1,7 @@
 """The random corruptions against the published draws, as distributions: 500 images, drawn by both ways once each.
 
-For every image the difference of a statistic (ours minus published) has mean 0 if the distributions agree; its mean over
-the images must lie within 4.5 standard errors of 0. Statistics of the change (corrupted minus clean): mean, mean
+For every image the difference of a statistic (ours minus published) has mean 0 if the distributions agree; its mean
+over the images must lie within 4.5 standard errors of 0. Statistics of the change (corrupted minus clean): mean, mean
 square, gradient energy, and power in eight rings of spatial frequency.
 """
 
