@@ -121,6 +121,13 @@ def map_levels(
     )
 
 
+def by_channel(function: Callable[[torch.Tensor], torch.Tensor], levels: torch.Tensor) -> torch.Tensor:
+    """A map of (C,H,W,B) that treats the channels alike; one after the other where one alone fills a CPU's cache."""
+    if levels.is_cuda or levels[0].numel() < _PIECE:
+        return function(levels)
+    return torch.cat([function(channel) for channel in levels.split(1)])
+
+
 def map_values(function: Callable[..., torch.Tensor], images: torch.Tensor, *draws: torch.Tensor) -> torch.Tensor:
     """Apply a map of uint8 (B,C,H,W), and of rows of `draws`, to uint8 of that shape to float32 images."""
     return _by_pieces(lambda part, *rows: function(to_levels(part).contiguous(), *rows), images, *draws)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from fourier_robust.corruption.base import Params, map_levels, parameters, to_greys, truncate
+from fourier_robust.corruption.base import Params, by_channel, map_levels, parameters, to_greys, truncate
 
 
 class DefocusBlur:
@@ -43,7 +43,7 @@ class DefocusBlur:
 
     def apply(self, images: torch.Tensor, params: Params) -> torch.Tensor:
         """See `Corruption.apply`."""
-        return map_levels(self._blur, images)
+        return map_levels(lambda levels: by_channel(self._blur, levels), images)
 
     def _blur(self, levels: torch.Tensor) -> torch.Tensor:
         reach = len(self.kernel) // 2
@@ -121,7 +121,7 @@ class GaussianBlur:
 
     def apply(self, images: torch.Tensor, params: Params) -> torch.Tensor:
         """See `Corruption.apply`."""
-        return map_levels(lambda levels: truncate(gaussian(levels, self.weights)), images)
+        return map_levels(lambda levels: blur_levels(levels, self.weights), images)
 
 
 def gaussian_weights(sigma: float, cut: float = 4) -> list[float]:
@@ -131,8 +131,12 @@ def gaussian_weights(sigma: float, cut: float = 4) -> list[float]:
     return (weights / weights.sum()).tolist()
 
 
-def gaussian(levels: torch.Tensor, weights: list[float]) -> torch.Tensor:
-    """Blur uint8 (C,H,W,B) along both image axes, edges repeated -> float64 greys in [0,1], in SciPy's order."""
+def blur_levels(levels: torch.Tensor, weights: list[float]) -> torch.Tensor:
+    """Gaussian blur of uint8 (C,H,W,B), edges repeated -> the same, truncated; in SciPy's order of additions."""
+    return by_channel(lambda part: _gaussian(part, weights), levels)
+
+
+def _gaussian(levels: torch.Tensor, weights: list[float]) -> torch.Tensor:
     greys, reach = to_greys(levels), len(weights) // 2
     for axis in (1, 2) if reach else ():
         length = greys.shape[axis]
@@ -141,7 +145,7 @@ def gaussian(levels: torch.Tensor, weights: list[float]) -> torch.Tensor:
         greys.mul_(weights[reach])
         for offset in range(reach, 0, -1):
             greys.add_(_mirrored_sum(padded, axis, reach, offset).mul_(weights[reach - offset]))
-    return greys
+    return truncate(greys)
 
 
 @functools.cache

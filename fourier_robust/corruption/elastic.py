@@ -108,12 +108,18 @@ def _sample_at(
 
 def _mirror(index: torch.Tensor, length: int) -> torch.Tensor:
     """... 2 1 | 0 1 2 ... , OpenCV's BORDER_REFLECT_101."""
-    period = 2 * length - 2
-    index = index.remainder(period)
-    return torch.minimum(index, period - index)
+    last = length - 1
+    return last - (last - _within(index, length, 2 * last).abs()).abs()
 
 
 def _reflect(index: torch.Tensor, length: int) -> torch.Tensor:
     """... 1 0 | 0 1 2 ... , SciPy's mode "reflect"."""
-    index = index.remainder(2 * length)
-    return torch.minimum(index, 2 * length - 1 - index)
+    index = _within(index, length, 2 * length)
+    index = length - 1 - (index ^ index >> 63)  # of a negative number x, -x - 1
+    return length - 1 - (index ^ index >> 63)
+
+
+def _within(index: torch.Tensor, length: int, period: int) -> torch.Tensor:
+    """Shifted by whole periods where it is so far outside that one fold at each border would not do (seldom)."""
+    low, high = index.aminmax()
+    return index if low > -length and high < 2 * length - 2 else index.remainder(period)

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import torch
 
-from fourier_robust.corruption.base import Params, map_levels, parameters, truncate
-from fourier_robust.corruption.blur import gaussian, gaussian_weights
+from fourier_robust.corruption.base import Params, map_levels, parameters
+from fourier_robust.corruption.blur import blur_levels, gaussian_weights
 
 
 class GlassBlur:
@@ -56,9 +56,9 @@ class GlassBlur:
         places = torch.arange(height * width * batch, dtype=torch.int32, device=levels.device)
         for drawn in offsets.flip(1).unbind(1):  # the last pass reads from the one before
             places = self._origins(drawn, height, width).index_select(0, places)
-        blurred = truncate(gaussian(levels, self.weights)).flatten(1)
+        blurred = blur_levels(levels, self.weights).flatten(1)
         moved = blurred.index_select(1, places).view(levels.shape)
-        return truncate(gaussian(moved, self.weights))
+        return blur_levels(moved, self.weights)
 
     def _origins(self, offsets: torch.Tensor, height: int, width: int) -> torch.Tensor:
         """(B,2,h,w) offsets of one pass -> (HWB,) int32: which old value ends up where."""

@@ -73,7 +73,7 @@ class Spatter:
 
     def apply(self, images: torch.Tensor, params: Params) -> torch.Tensor:
         """See `Corruption.apply`."""
-        return map_levels(self._mud if self.liquid.mud else self._water, images, params["noise"], pieces=8)
+        return map_levels(self._mud if self.liquid.mud else self._water, images, params["noise"], pieces=32)
 
     def _field(self, noise: torch.Tensor) -> torch.Tensor:
         """(B,H,W) normal -> (H,W,B) float64, 0 below the threshold."""

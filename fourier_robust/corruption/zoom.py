@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from fourier_robust.corruption.base import Params, map_levels, parameters, to_greys, truncate
+from fourier_robust.corruption.base import Params, by_channel, map_levels, parameters, to_greys, truncate
 
 
 class ZoomBlur:
@@ -42,7 +42,7 @@ class ZoomBlur:
 
     def apply(self, images: torch.Tensor, params: Params) -> torch.Tensor:
         """See `Corruption.apply`."""
-        return map_levels(self._blur, images)
+        return map_levels(lambda levels: by_channel(self._blur, levels), images)
 
     def _blur(self, levels: torch.Tensor) -> torch.Tensor:
         greys = to_greys(levels, torch.float32)
