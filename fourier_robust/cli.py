@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fourier_robust.config import conf_dir, validate
+from fourier_robust.config import CORRUPTION, conf_dir, validate
 from fourier_robust.engine.interrupt import Interrupted
 from fourier_robust.errors import UserError
 
@@ -29,11 +29,74 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
         UserError: a required value is missing, a setting is unknown or of the wrong type.
     """
     missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing == ["ckpt"] and OmegaConf.select(cfg, "suite.save") is not None:  # images alone, no measurement
+        cfg.ckpt, missing = None, []
     if missing:
         raise UserError(f"{missing[0]} is required: give {missing[0]}=...")
     config = _plain(cfg, resolve=True)
     validate(config)
+    _settle_corruption(config)
     return config
+
+
+def _settle_corruption(config: dict[str, Any]) -> None:
+    """Check ``dataset.corruption`` and its severity; where there is none, their keys go (the run's hash stays)."""
+    dataset = config.get("dataset")
+    if dataset is None or not CORRUPTION.keys() <= dataset.keys():
+        return
+    name, severity = dataset["corruption"], dataset["severity"]
+    if name in (None, "none"):
+        if severity is not None:
+            raise UserError(f"dataset.severity={severity} needs dataset.corruption=...")
+        for key in CORRUPTION:
+            del dataset[key]
+        if name == "none" and "_target_" not in dataset:
+            dataset["corruption"] = name  # takes that of the checkpoint's data set away
+        if not dataset:
+            del config["dataset"]
+        return
+    _generator(config, name)
+    if severity not in (1, 2, 3, 4, 5):
+        raise UserError(f"dataset.severity={'null' if severity is None else severity}: must be 1, 2, 3, 4 or 5")
+
+
+def _generator(config: Mapping[str, Any], name: str) -> Any:
+    """How a corruption is made: as the suite in the config says, else as the yaml of the suite that has it."""
+    known: dict[str, Any] = {}
+    for path in sorted((conf_dir() / "suite").glob("corruptions*.yaml")):
+        whole = OmegaConf.create({**config, "suite": OmegaConf.load(path)})
+        known |= _plain(whole.suite.generators, resolve=True)
+    known |= config.get("suite", {}).get("generators", {})
+    if name not in known:
+        raise UserError(f"dataset.corruption={name}: must be one of {', '.join(known)}")
+    return known[name]
+
+
+def build_dataset(config: Mapping[str, Any]) -> Any:
+    """The data set of `config`, with every image corrupted where ``dataset.corruption`` says so.
+
+    Raises:
+        UserError: a refused argument.
+    """
+    settings = {key: value for key, value in config["dataset"].items() if key in CORRUPTION}
+    rest = {key: value for key, value in config["dataset"].items() if key not in CORRUPTION}
+    dataset = build({"dataset": rest}, "dataset")
+    if settings.get("corruption") in (None, "none"):
+        return dataset
+    from fourier_robust.corruption.dataset import Corrupted
+
+    name = settings["corruption"]
+    generators = build({"dataset": {name: _generator(config, name)}}, "dataset")
+    try:
+        return Corrupted(dataset, generators, name, settings["severity"], settings["corruption_seed"])
+    except ValueError as error:
+        raise UserError(f"dataset: {error}") from error
+
+
+def data_name(name: str, dataset: Mapping[str, Any]) -> str:
+    """What tables call a data set of group choice `name`: ``cifar10``, or ``cifar10+fog-3`` where it is corrupted."""
+    corrupted = dataset.get("corruption") not in (None, "none")
+    return f"{name}+{dataset['corruption']}-{dataset['severity']}" if corrupted else name
 
 
 def _plain(cfg: DictConfig, resolve: bool = False) -> dict[str, Any]:
@@ -45,6 +108,8 @@ def _plain(cfg: DictConfig, resolve: bool = False) -> dict[str, Any]:
 def names_of(choices: Mapping[str, str | None], config: Mapping[str, Any]) -> dict[str, str]:
     """What the run folder and the rows call each part: the group's choice, with the model's name for ``arch=timm``."""
     names = {group: str(choices.get(group)) for group in GROUPS if choices.get(group) not in (None, "null")}
+    if "dataset" in names:
+        names["dataset"] = data_name(names["dataset"], config["dataset"])
     if names.get("arch") == "timm":
         names["arch"] = f"timm_{config['arch']['name']}"
     return names

@@ -21,10 +21,12 @@ HYDRA_KEYS = frozenset({"_target_", "_partial_", "_args_", "_recursive_", "_conv
 TOP_LEVEL = {
     "seed": "int",
     "resume": "bool",
-    "ckpt": "str",
+    "ckpt": "str | None",
     "batch_size": "int | None",
     "precision": "Literal['fp32', 'bf16']",
 }
+
+CORRUPTION = {"corruption": "str | None", "severity": "int | None", "corruption_seed": "int"}  # of any data set
 
 
 def conf_dir() -> Path:
@@ -42,6 +44,9 @@ def validate(config: Mapping[str, Any]) -> None:
     for key, annotation in TOP_LEVEL.items():
         if key in config:
             _check(key, config[key], annotation)
+    for key, annotation in CORRUPTION.items():
+        if key in config.get("dataset", {}):
+            _check(f"dataset.{key}", config["dataset"][key], annotation)
     for path, node in _nodes(config):
         target = node["_target_"]
         if str(target).startswith("fourier_robust."):
@@ -64,7 +69,7 @@ def _check_node(path: str, node: Mapping[str, Any], signature: tuple[dict[str, s
     arguments, open_ended = signature
     name = node["_target_"].rsplit(".", 1)[1]
     for key, value in node.items():
-        if key in HYDRA_KEYS:
+        if key in HYDRA_KEYS or (path == "dataset" and key in CORRUPTION):
             continue
         if value is None and f"{path}.{key}" in FROM_DATA:
             continue
@@ -83,11 +88,12 @@ def _signature(target: str) -> tuple[dict[str, str | None], bool]:
     source = PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
     if not source.exists():
         raise UserError(f"_target_ {target}: there is no module {module}")
-    for item in ast.parse(source.read_text()).body:
+    tree = ast.parse(source.read_text())
+    for item in tree.body:
         if isinstance(item, ast.FunctionDef) and item.name == name:
             return _arguments(item, skip=0)
         if isinstance(item, ast.ClassDef) and item.name == name:
-            return _class_arguments(item)
+            return _class_arguments(item, _imported(tree, module))
     raise UserError(f"_target_ {target}: {module} has no {name}")
 
 
@@ -97,12 +103,24 @@ def _arguments(function: ast.FunctionDef, skip: int) -> tuple[dict[str, str | No
     return annotations, function.args.kwarg is not None
 
 
-def _class_arguments(item: ast.ClassDef) -> tuple[dict[str, str | None], bool]:
+def _imported(tree: ast.Module, module: str) -> dict[str, str]:
+    """Where the package's classes that a module names are defined: its own, and those it imports."""
+    found = {item.name: f"{module}.{item.name}" for item in tree.body if isinstance(item, ast.ClassDef)}
+    for item in tree.body:
+        if isinstance(item, ast.ImportFrom) and str(item.module).startswith("fourier_robust."):
+            found |= {alias.asname or alias.name: f"{item.module}.{alias.name}" for alias in item.names}
+    return found
+
+
+def _class_arguments(item: ast.ClassDef, where: Mapping[str, str]) -> tuple[dict[str, str | None], bool]:
     for member in item.body:
         if isinstance(member, ast.FunctionDef) and member.name == "__init__":
             return _arguments(member, skip=1)
+    for base in item.bases:  # the constructor is inherited
+        if ast.unparse(base) in where:
+            return _signature(where[ast.unparse(base)])
     fields = [member for member in item.body if isinstance(member, ast.AnnAssign)]
-    if not fields and item.bases:  # inherits its constructor: checked when it is called
+    if not fields and item.bases:  # from elsewhere: checked when it is called
         return {}, True
     return {ast.unparse(member.target): ast.unparse(member.annotation) for member in fields}, False
 

@@ -22,7 +22,7 @@ def main() -> None:
 
 
 def evaluate(config: dict[str, Any], names: dict[str, str]) -> None:
-    """Measure one checkpoint with one suite.
+    """Measure one checkpoint with one suite; without a checkpoint, write the images that the suite saves.
 
     Args:
         config: resolved and checked.
@@ -31,23 +31,27 @@ def evaluate(config: dict[str, Any], names: dict[str, str]) -> None:
     Raises:
         UserError: no usable checkpoint, missing data, or class counts that disagree; nothing is written then.
     """
-    from fourier_robust.cli import build
+    from fourier_robust.cli import build, build_dataset
     from fourier_robust.run.checkpoint import read
 
     device = build(config, "device").prepare()
+    if config["ckpt"] is None:
+        _write_alone(config)
+        return
     checkpoint = read(Path(config["ckpt"]))
     subject = _subject(config, names, checkpoint)
-    dataset = build({"dataset": subject["dataset"]}, "dataset")
+    dataset = build_dataset({**config, "dataset": subject["dataset"]})
     suite = build(config, "suite")
     model = _model(subject, checkpoint, dataset).to(device)
     conditions = suite.conditions(dataset)  # missing data is known here, before any work
+    _write_images(suite)
 
     from fourier_robust.report.figure import table_png
     from fourier_robust.report.table import table_of
     from fourier_robust.run.eval_record import EvalRecord
 
     trained = subject["names"]
-    own_data = not checkpoint.meta or trained["dataset"] == names.get("dataset", trained["dataset"])
+    own_data = not checkpoint.meta or trained["dataset"] == subject["data"]
     record = EvalRecord(checkpoint, suite.name if own_data else f"{suite.name}.{dataset.name}", device)
     started = time.perf_counter()
     outcomes, data, reused = _outcomes(model, dataset, suite, conditions, config, device, record)
@@ -68,6 +72,26 @@ def evaluate(config: dict[str, Any], names: dict[str, str]) -> None:
     }
     record.finish(rows, table.records(), table_png(table), receipt)
     print(f"\n{table.text()}\n\nwrote results.csv, table.csv, table.png, eval.json in {record.folder}")
+
+
+def _write_alone(config: Mapping[str, Any]) -> None:
+    """What ``fr-eval dataset=... suite.save=DIR`` does."""
+    from fourier_robust.cli import build, build_dataset
+
+    if "_target_" not in config.get("dataset", {}) or config["suite"].get("save") is None:
+        raise UserError("ckpt is required: give ckpt=..., or dataset=... and suite.save=... to write images alone")
+    dataset, suite = build_dataset(config), build(config, "suite")
+    suite.conditions(dataset)
+    _write_images(suite)
+
+
+def _write_images(suite: Any) -> None:
+    """Write the images that the suite wants to read from disk, if it does."""
+    release = suite.to_write() if hasattr(suite, "to_write") else None
+    if release is not None:
+        from fourier_robust.run.release import write
+
+        print(write(release, suite.workers))
 
 
 def _rows(suite: Any, measurements: Any, run: str, subject: Mapping[str, Any]) -> list[Any]:
@@ -103,20 +127,24 @@ def _rows(suite: Any, measurements: Any, run: str, subject: Mapping[str, Any]) -
 
 def _subject(config: Mapping[str, Any], names: Mapping[str, str], checkpoint: Any) -> dict[str, Any]:
     """Configs of model and data: the checkpoint's own, or the command line's for somebody else's file."""
+    from fourier_robust.cli import data_name
+
     own = checkpoint.meta.get("config", {})
     trained = dict(checkpoint.meta.get("names", {}))
     if own and "arch" in names and names["arch"] != trained["arch"]:
         raise UserError(f"{checkpoint.path} holds {trained['arch']}, not arch={names['arch']}")
     if not own and not {"arch", "dataset"} <= names.keys():
         raise UserError(f"{checkpoint.path} does not say what it holds: give arch=... and dataset=...")
-    chosen = config.get("dataset")
-    dataset = dict(chosen or own["dataset"])
-    if not chosen and dataset.get("root") == own["paths"]["data_dir"]:  # the data folder of now, not of training time
+    chosen = config.get("dataset", {})
+    whole = "_target_" in chosen  # else at most another corruption of the training run's data
+    dataset = dict(chosen) if whole else {**own["dataset"], **chosen}
+    if not whole and dataset.get("root") == own["paths"]["data_dir"]:  # the data folder of now, not of training time
         dataset["root"] = config["paths"]["data_dir"]
     unknown = {"dataset": "unknown", "arch": names.get("arch", ""), "aug": "unknown", "reg": "unknown"}
     return {
         "arch": own.get("arch") or config.get("arch"),
         "dataset": dataset,
+        "data": names["dataset"] if whole else data_name(trained["dataset"].split("+")[0], dataset),
         "names": trained or unknown,
         "seed": own.get("seed"),
         "classes": len(checkpoint.meta.get("class_names", ())) or None,

@@ -31,7 +31,7 @@ def train(config: dict[str, Any], names: dict[str, str]) -> None:
         UserError: bad settings, missing data, another process in the folder, or a non-finite loss.
         Interrupted: a signal came; everything is saved.
     """
-    from fourier_robust.cli import build, to_yaml
+    from fourier_robust.cli import build, build_dataset, to_yaml
     from fourier_robust.run.folder import RunFolder
 
     folder = RunFolder.of(Path(config["paths"]["output_dir"]), names, config["seed"], config)
@@ -48,7 +48,7 @@ def train(config: dict[str, Any], names: dict[str, str]) -> None:
 
     device = build(config, "device").prepare()
     trainer, aug, reg, optim = (build(config, key) for key in ("trainer", "aug", "reg", "optim"))
-    dataset = build(config, "dataset")
+    dataset = build_dataset(config)
     classes = config["arch"]["num_classes"] or dataset.num_classes
     config["arch"]["num_classes"] = classes
     if classes != dataset.num_classes:

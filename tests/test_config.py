@@ -36,6 +36,7 @@ def run(module: str, *arguments: str, cwd: Path, **environment: str) -> subproce
         ("train", ["trainer.epochs=many"], "trainer.epochs='many': expected int"),
         ("train", ["trainer.epochs=1.5"], "trainer.epochs=1.5: expected int"),
         ("train", ["trainer.precision=fp8"], "trainer.precision='fp8': expected Literal['auto', 'bf16', 'fp32']"),
+        ("train", ["dataset.corruption=rain", "dataset.severity=1"], "dataset.corruption=rain: must be one of"),
         ("train", ["seed=one"], "seed='one': expected int"),
         ("train", ["sede=1"], "sede"),
         ("eval", [], "ckpt is required: give ckpt=..."),
@@ -86,6 +87,12 @@ def test_a_wrong_path_is_one_line_and_debug_shows_the_trace(tmp_path: Path) -> N
 def test_settings_are_held_against_the_signature(node: dict[str, object], said: str) -> None:
     with pytest.raises(UserError, match=said):
         validate({"aug": {"_target_": "fourier_robust.aug.chain.Chain", "views": node}})
+
+
+def test_an_inherited_constructor_is_checked_too() -> None:
+    bar = "fourier_robust.suite.corruptions_bar.CorruptionsBar"
+    with pytest.raises(UserError, match=r"suite\.sourc: CorruptionsBar has no such setting; did you mean source"):
+        validate({"suite": {"_target_": bar, "sourc": "auto"}})
 
 
 def test_what_fits_passes() -> None:

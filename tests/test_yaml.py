@@ -127,6 +127,8 @@ def test_user_facing_keys_change_only_on_purpose() -> None:
     for group in ("aug", "optim", "suite", "arch", "dataset"):
         for name in choices(group):
             command, extra = ("eval", ("ckpt=x",)) if group == "suite" else ("train", ())
+            if group == "dataset":  # keys that are there only when they are used
+                extra = ("dataset.corruption=brightness", "dataset.severity=1")
             config, _ = compose_config(command, f"{group}={name}", *extra)
             found |= {f"{group}={name} {key}" for key in leaves(config[group], group)}
     for command, extra in (("train", ()), ("eval", ("ckpt=x",))):

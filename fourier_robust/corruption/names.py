@@ -1,5 +1,5 @@
-"""The nineteen corruption names; they stand in `dataset.corrupted`, whose readers (one floor down) need them too."""
+"""The corruptions' names; they stand in `dataset.corrupted`, whose readers (one floor down) need them too."""
 
-from fourier_robust.dataset.corrupted import COMMON, EXTRA, NAMES
+from fourier_robust.dataset.corrupted import CIFAR_BAR, COMMON, EXTRA, IMAGENET_BAR, NAMES
 
-__all__ = ["COMMON", "EXTRA", "NAMES"]
+__all__ = ["CIFAR_BAR", "COMMON", "EXTRA", "IMAGENET_BAR", "NAMES"]

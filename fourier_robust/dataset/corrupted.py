@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -23,33 +23,42 @@ COMMON = (
 )
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 NAMES = COMMON + EXTRA
+CIFAR_BAR = (
+    *("blue_noise_sample", "brownish_noise", "checkerboard_cutout", "circular_motion_blur", "inverse_sparkles"),
+    *("lines", "pinch_and_twirl", "ripple", "sparkles", "transverse_chromatic_abberation"),
+)
+IMAGENET_BAR = (
+    *("blue_noise_sample", "brownish_noise", "caustic_refraction", "checkerboard_cutout", "cocentric_sine_waves"),
+    *("inverse_sparkles", "perlin_noise", "plasma_noise", "single_frequency_greyscale", "sparkles"),
+)
 _SEVERITIES = 5
 _FAMILIES = ("noise", "blur", "weather", "digital", "extra")
 
 
-def available(root: str) -> tuple[str, ...]:
-    """Corruptions with a ``<root>/<corruption>.npy``, in canonical order; a partial release is normal."""
-    return tuple(name for name in NAMES if (Path(root) / f"{name}.npy").is_file())
+def available(root: str, names: Sequence[str] = NAMES) -> tuple[str, ...]:
+    """Those of `names` with a ``<root>/<corruption>.npy``; a partial release is normal."""
+    return tuple(name for name in names if (Path(root) / f"{name}.npy").is_file())
 
 
-def available_tree(root: str) -> tuple[str, ...]:
-    """Corruptions with a folder in an ImageNet-C tree, in canonical order; a partial release is normal."""
-    return tuple(name for name in NAMES if _tree_folder(root, name).is_dir())
+def available_tree(root: str, names: Sequence[str] = NAMES) -> tuple[str, ...]:
+    """Those of `names` with a folder in an ImageNet-C tree; a partial release is normal."""
+    return tuple(name for name in names if _tree_folder(root, name).is_dir())
 
 
 class CifarCRelease:
-    """One corruption at one severity of CIFAR-10-C or CIFAR-100-C: a block of ``<corruption>.npy``.
+    """One corruption at one severity of CIFAR-10-C, CIFAR-100-C or a set in their layout: a block of an array file.
 
     The file stays on disk (memory map); batches travel as uint8 and come out channels_last, as from `ResidentSplit`.
     `identity` hashes this block and its labels (31 MB, about 0.05 s), and equals that of a `ResidentSplit` of the same
     pixels and labels.
 
     Args:
-        root: the folder of ``<corruption>.npy``, (5 N,32,32,3) uint8 with severity 1 first, and ``labels.npy``, (5 N,).
-        corruption: one of `NAMES`.
+        root: the folder of ``<corruption>.npy``, (5 N,H,W,3) uint8 with severity 1 first, and ``labels.npy``, (5 N,).
+        corruption: one of `NAMES`, or another name that has a file there.
         severity: 1 to 5.
         num_images: N that the files must have (10,000 in the releases); None takes it from the files.
         device: where the batches end up.
+        size: pixels, of both sides or (H, W), that the images must have; 32 in the releases.
 
     Raises:
         ValueError: an unknown corruption or severity.
@@ -65,15 +74,17 @@ class CifarCRelease:
         severity: int,
         num_images: int | None = None,
         device: torch.device | str = "cpu",
+        size: int | tuple[int, int] = 32,
     ) -> None:
-        _check(corruption, severity)
         paths = Path(root) / f"{corruption}.npy", Path(root) / "labels.npy"
+        _check(corruption, severity, paths[0].is_file())
+        sides = (size, size) if isinstance(size, int) else size
         images, labels = map(_array, paths)
         count = labels.size // _SEVERITIES if num_images is None else num_images
         if labels.shape != (_SEVERITIES * count,) or labels.dtype.kind not in "ui":
             raise _unfit(paths[1], labels, (_SEVERITIES * count,))
-        if images.shape != (_SEVERITIES * count, 32, 32, 3) or images.dtype != np.uint8:
-            raise _unfit(paths[0], images, (_SEVERITIES * count, 32, 32, 3))
+        if images.shape != (_SEVERITIES * count, *sides, 3) or images.dtype != np.uint8:
+            raise _unfit(paths[0], images, (_SEVERITIES * count, *sides, 3))
         block = slice((severity - 1) * count, severity * count)
         self.labels = torch.from_numpy(labels[block].astype(np.int64))
         self._images = images[block]
@@ -110,7 +121,7 @@ class ImageNetCRelease(StreamingSplit):
     Args:
         root: holds ``<corruption>/<severity>/<wnid>/*.JPEG``, or the same below ``noise/``, ``blur/``, ``weather/``,
             ``digital/`` and ``extra/``, the published archives.
-        corruption: one of `NAMES`.
+        corruption: one of `NAMES`, or another name that has a folder there.
         severity: 1 to 5.
         size: pixels per side that every file must have; 64 for Tiny-ImageNet-C.
         class_names: the sorted class folders there must be, since one missing shifts the labels; None accepts any.
@@ -135,8 +146,8 @@ class ImageNetCRelease(StreamingSplit):
         device: torch.device | str = "cpu",
         num_workers: int | None = None,
     ) -> None:
-        _check(corruption, severity)
         folder = _tree_folder(root, corruption) / str(severity)
+        _check(corruption, severity, folder.parent.is_dir())
         classes = subfolders(folder) if folder.is_dir() else ()
         if not classes:
             raise UserError(
@@ -173,8 +184,8 @@ def _check_first(files: ImageFiles, size: int) -> None:
         raise UserError(f"{path} does not fit the release: {error}") from None
 
 
-def _check(corruption: str, severity: int) -> None:
-    if corruption not in NAMES:
+def _check(corruption: str, severity: int, there: bool) -> None:
+    if corruption not in NAMES and not there:
         raise ValueError(f"corruption={corruption!r}: must be one of {', '.join(NAMES)}")
     if not 1 <= severity <= _SEVERITIES:
         raise ValueError(f"severity={severity}: must be 1, 2, 3, 4 or 5")
@@ -196,7 +207,8 @@ def _array(path: Path) -> np.ndarray:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise UserError(
-            f"{path} not found: unpack CIFAR-10-C (Zenodo 2535967) or CIFAR-100-C (3555552) in {path.parent}"
+            f"{path} not found: unpack CIFAR-10-C (Zenodo 2535967) or CIFAR-100-C (3555552) in {path.parent}, or "
+            "generate it (suite.save)"
         ) from None
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}): download it again") from None

@@ -11,7 +11,7 @@ import torch
 from fourier_robust.dataset.arguments import at_least, rgb_constants
 from fourier_robust.dataset.crops import CentreCrop, Crop, RandomResizedCrop
 from fourier_robust.dataset.holdout import stratified_holdout
-from fourier_robust.dataset.locate import image_files, missing, places, subfolders
+from fourier_robust.dataset.locate import ImageFiles, image_files, missing, places, subfolders
 from fourier_robust.dataset.streaming import StreamingSplit, worker_count
 from fourier_robust.errors import UserError
 
@@ -99,10 +99,7 @@ class ImageFolder:
             UserError: missing folders, classes that do not agree, a class without images.
         """
         if name == "test":
-            folder = self._find("val", "test")
-            if folder is None:
-                raise self._missing("val/", "test/")
-            return StreamingSplit(image_files(folder, self.class_names), self._test_crop, device, self._num_workers)
+            return StreamingSplit(self.test_files(), self._test_crop, device, self._num_workers)
         if name not in ("train", "val"):
             raise ValueError(f"split={name!r} must be 'train', 'val' or 'test'")
         if name == "val" and self.val_size == 0:
@@ -115,6 +112,13 @@ class ImageFolder:
         if name == "val":
             return StreamingSplit(files.take(val), self._test_crop, device, self._num_workers)
         return StreamingSplit(files.take(train), self._train_crop, device, self._num_workers)
+
+    def test_files(self) -> ImageFiles:
+        """The images of `test`; a data set with this method is kept as files, and so is a release made from it."""
+        folder = self._find("val", "test")
+        if folder is None:
+            raise self._missing("val/", "test/")
+        return image_files(folder, self.class_names)
 
     def _check_classes(self, folder: Path, names: tuple[str, ...]) -> None:
         if self._num_classes not in (None, len(names)):

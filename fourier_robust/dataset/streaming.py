@@ -68,6 +68,10 @@ class StreamingSplit:
             images = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
             yield Batch(images.float().div_(255), labels.to(self._device, non_blocking=True), index)
 
+    def alone(self) -> StreamingSplit:
+        """The same split, decoded by the process that asks: for one that has no use for workers of its own."""
+        return StreamingSplit(self._files, self._crop, self._device, num_workers=0)
+
     def resident(self, device: torch.device | str = "cpu") -> ResidentSplit:
         """The whole split decoded once (crops of seed 0) and held on `device`."""
         size = self._crop.size

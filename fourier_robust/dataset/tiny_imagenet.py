@@ -83,7 +83,7 @@ class TinyImageNet:
             UserError: missing folders or files, an image that cannot be read.
         """
         if name == "test":
-            files = self._test_files()
+            files = self.test_files()
         elif name == "val" and self.val_size == 0:
             raise ValueError("val_size=0 leaves no 'val' split; set dataset.val_size above 0")
         elif name in ("train", "val"):
@@ -93,7 +93,8 @@ class TinyImageNet:
             raise ValueError(f"split={name!r} must be 'train', 'val' or 'test'")
         return StreamingSplit(files, self._crop, "cpu", self._num_workers).resident(device)
 
-    def _test_files(self) -> ImageFiles:
+    def test_files(self) -> ImageFiles:
+        """The images of `test`; a data set with this method is kept as files, and so is a release made from it."""
         folder = self._folder("val") / "val"
         if not (folder / "images").is_dir():
             return image_files(folder, self.class_names)

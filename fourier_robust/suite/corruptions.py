@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from fourier_robust.corruption.base import SMALLEST
+from fourier_robust.corruption.dataset import jpeg_quality
 from fourier_robust.corruption.names import COMMON, EXTRA
-from fourier_robust.corruption.seeded import condition_seed, corrupt, image_seeds
-from fourier_robust.dataset.base import Batch, Dataset
-from fourier_robust.dataset.corrupted import CifarCRelease, ImageNetCRelease, available, available_tree
+from fourier_robust.dataset.base import Dataset
 from fourier_robust.errors import UserError
 from fourier_robust.metric.corruption import ALEXNET_CLEAN_ERROR, ALEXNET_ERROR, mce, relative_mce
 from fourier_robust.metric.outcome import Estimate, Outcome, error_rate, mean_of_images
+from fourier_robust.run.release import Release
 from fourier_robust.suite.base import Condition, Measurement, Source
 from fourier_robust.suite.clean import table_name
+from fourier_robust.suite.corrupted_images import Clean, Made, Stored
 
-FOLDERS = {
-    "cifar10": "CIFAR-10-C",
-    "cifar100": "CIFAR-100-C",
-    "imagenet": "ImageNet-C",
-    "tiny_imagenet": "Tiny-ImageNet-C",
-}
+TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet", "tiny_imagenet": "Tiny-ImageNet"}
 ALL_SEVERITIES = (1, 2, 3, 4, 5)
 
 
@@ -37,12 +34,20 @@ class Corruptions:
         corruptions: names to measure; None takes all that the source offers.
         severities: out of 1 to 5.
         seed: of generated corruptions; each image draws from (seed, corruption, severity, its index).
+        save: a folder for the generated images, in the layout of the releases, from where they are then read.
+        workers: processes that generate them; None one per core, 0 or 1 none but the running one.
+        jpeg: pass generated images of data sets kept as files (ImageNet, image folders) through JPEG at quality 85, as
+            the files of ImageNet-C are.
 
     Raises:
-        ValueError: an unknown corruption, or a severity outside 1 to 5.
+        ValueError: an unknown corruption, a severity outside 1 to 5, or settings that contradict each other.
+
+    Attributes:
+        suffix: of the release's folder, ``CIFAR-10-C``; in small letters, of the set's name in the table.
     """
 
     name = "corruptions"
+    suffix = "C"
     definitions: Mapping[str, str] = {
         "error": "1 - top-1 accuracy; fraction of images; 95 % interval by Wilson",
         "mean_error": "plain mean of error over the severities (one corruption) or over corruptions x severities "
@@ -61,46 +66,78 @@ class Corruptions:
         corruptions: list[str] | None = None,
         severities: list[int] | None = None,
         seed: int = 0,
+        save: str | None = None,
+        workers: int | None = None,
+        jpeg: bool = True,
     ) -> None:
         self.root, self.generators, self.kind, self.seed = Path(root), dict(generators), source, seed
         self.wanted = corruptions
         self.severities = tuple(severities or ALL_SEVERITIES)
-        unknown = [name for name in corruptions or () if name not in {*COMMON, *EXTRA, *self.generators}]
+        known = tuple(dict.fromkeys((*self._known(), *self.generators)))
+        unknown = [name for name in corruptions or () if name not in known]
         if unknown:
-            raise ValueError(f"suite.corruptions: no corruption {unknown[0]}; there are {', '.join((*COMMON, *EXTRA))}")
+            raise ValueError(f"suite.corruptions: no corruption {unknown[0]}; there are {', '.join(known)}")
         if not set(self.severities) <= set(ALL_SEVERITIES):
             raise ValueError(f"suite.severities={list(self.severities)} must be out of 1 to 5")
+        if workers is not None and workers < 0:
+            raise ValueError(f"suite.workers={workers} must be at least 0")
+        if save is not None and (source == "release" or not jpeg):
+            contradiction = "suite.source=release" if source == "release" else "suite.jpeg=false"
+            raise ValueError(f"suite.save writes generated images, as JPEG where they are files: no {contradiction}")
+        self.save, self.workers, self.jpeg = None if save is None else Path(save), workers, jpeg
         self._said: list[str] = []
+        self._groups = self.groups(0)
+
+    def groups(self, size: int) -> Mapping[str, Sequence[str]]:
+        """The benchmark's corruptions for images of `size` pixels, by group; the first one should be whole."""
+        return {"common": COMMON, "extra": EXTRA}
 
     def conditions(self, dataset: Dataset) -> Sequence[Condition]:
         """Clean, then corruptions x severities in canonical order; see `Suite.conditions`."""
-        self.released = self._use_release(dataset)
-        offered = self._offered(dataset)
-        names = [name for name in offered if self.wanted is None or name in self.wanted]
+        if hasattr(dataset, "corruption"):
+            raise UserError(f"{dataset.name} is corrupted already: give dataset.corruption=none for suite={self.name}")
+        if dataset.size < SMALLEST:
+            raise UserError(f"{dataset.name} has {dataset.size} pixels per side: no corruption below {SMALLEST}")
+        self._groups = self.groups(dataset.size)
+        self._clean = Clean(dataset)
+        self._images = self._origin(dataset)
+        offered = self._images.names
+        members = {name for group in self._groups.values() for name in group}
+        others = [name for name in self.generators if name not in self._known()]  # of the user's own
+        usual = [name for name in offered if name in members or name in others]
+        self._names = usual if self.wanted is None else [name for name in offered if name in self.wanted]
         absent = [name for name in self.wanted or () if name not in offered]
+        if absent and absent[0] in self._images.absent:
+            raise UserError(self._images.absent[absent[0]])
         if absent:
-            where = f"in {self._folder(dataset)}" if self.released else "among the generators"
-            raise UserError(f"no {absent[0]} {where}; there are {', '.join(offered) or 'none'}")
-        label = f"{dataset.name}_c" if self.released else f"{dataset.name}_c_generated"
-        self._note(dataset, names)
-        corrupted = [Condition(label, name, severity) for name in names for severity in self.severities]
+            raise UserError(f"no {absent[0]} {self._images.where}; there are {', '.join(offered) or 'none'}")
+        self._said = [*self._images.remarks(self._names), *self._missing()]
+        marks = (["generated"] if self._images.generated else []) + list(self._images.variants(self._names))
+        label = "_".join([dataset.name, self.suffix.lower().replace("-", "_"), *marks])
+        corrupted = [Condition(label, name, severity) for name in self._names for severity in self.severities]
         return [Condition(table_name(dataset, "test")), *corrupted]
+
+    def to_write(self) -> Release | None:
+        """What must be on disk before `source` is asked; None without `save`. After `conditions`.
+
+        Raises:
+            UserError: the layout can't hold it.
+        """
+        if self.save is None or not isinstance(self._images, Made):
+            return None
+        return self._images.release(self.save, self._names, self.severities)
 
     def source(self, dataset: Dataset, condition: Condition, device: torch.device, batch_size: int) -> Source:
         """Clean, released or generated images; see `Suite.source`."""
+        if dataset is not self._clean.dataset:
+            self.conditions(dataset)
         name, severity = condition.corruption, condition.severity
-        if name is None or severity is None or not self.released:
-            clean = dataset.split("test", device)
-            if name is None or severity is None:
-                return Source(clean.batches(batch_size), len(clean), clean.identity)
-            identity = f"{clean.identity}+{name}-{severity}-seed{self.seed}"
-            return Source(self._generate(clean.batches(batch_size), name, severity, dataset.size), len(clean), identity)
-        folder = str(self._folder(dataset))
-        if not _is_tree(dataset):
-            arrays = CifarCRelease(folder, name, severity, device=device)
-            return Source(arrays.batches(batch_size), len(arrays), arrays.identity)
-        tree = ImageNetCRelease(folder, name, severity, dataset.size, dataset.class_names, device)
-        return Source(tree.batches(batch_size), len(tree), tree.identity)
+        if name is None or severity is None:
+            clean = self._clean(device)
+            return Source(clean.batches(batch_size), len(clean), clean.identity)
+        images = self._images if self.save is None else Stored(self._clean, self.save, self._known())
+        split = images.split(name, severity, device)
+        return Source(split.batches(batch_size), len(split), split.identity)
 
     def measure(self, outcomes: Mapping[Condition, Outcome]) -> list[Measurement]:
         """Error of each condition, then the means; see `Suite.measure`."""
@@ -115,13 +152,13 @@ class Corruptions:
             rows = [wrong for condition, wrong in corrupted.items() if condition.corruption == name]
             by_name[name] = torch.stack(rows).mean(0)  # (N,): each image's mean error over the severities
             found.append(Measurement(Condition(label, name), "mean_error", mean_of_images(by_name[name])))
-        for group, members in (("common", COMMON), ("extra", EXTRA)):
+        for group, members in self._groups.items():
             present = [name for name in members if name in by_name]
             if present:
                 mean = torch.stack([by_name[name] for name in present]).mean(0)
                 condition = Condition(label, self._group_name(group, len(present), len(members)))
                 found.append(Measurement(condition, "mean_error", mean_of_images(mean)))
-        if label.startswith("imagenet_c") and self._complete(by_name):
+        if label.startswith("imagenet_c") and set(ALEXNET_ERROR) <= set(by_name) and self._complete(by_name):
             found += _against_alexnet(label, by_name, clean)
         return found
 
@@ -129,59 +166,40 @@ class Corruptions:
         """Whether the set is partial or generated; see `Suite.remarks`."""
         return list(self._said)
 
-    def _folder(self, dataset: Dataset) -> Path:
-        return self.root / FOLDERS.get(dataset.name, f"{dataset.name}-C")
-
-    def _use_release(self, dataset: Dataset) -> bool:
-        folder = self._folder(dataset)
+    def _origin(self, dataset: Dataset) -> Made | Stored:
+        folder = self.root / f"{TITLES.get(dataset.name, dataset.name)}-{self.suffix}"
         if self.kind == "release" and not folder.is_dir():
-            content = "<corruption>/<severity>/<wnid>/" if _is_tree(dataset) else "labels.npy and <corruption>.npy"
+            tree = jpeg_quality(dataset) is not None
+            content = "<corruption>/<severity>/<wnid>/" if tree else "labels.npy and <corruption>.npy"
             raise UserError(f"no release at {folder}: {content} belong there; or give suite.source=generated")
-        return self.kind != "generated" and folder.is_dir()
+        if self.save is None and self.kind != "generated" and folder.is_dir():
+            return Stored(self._clean, folder, self._known())
+        why = f"written to {self.save} and read from there" if self.save else f"no release in {folder}"
+        return Made(self._clean, self.generators, self.seed, self.jpeg, why, self._known())
 
-    def _offered(self, dataset: Dataset) -> list[str]:
-        if not self.released:
-            order = [*COMMON, *EXTRA, *self.generators]
-            return [name for name in dict.fromkeys(order) if name in self.generators]
-        folder = self._folder(dataset)
-        offered = list(available_tree(str(folder)) if _is_tree(dataset) else available(str(folder)))
-        if not offered:
-            raise UserError(f"the folder {folder} holds none of the known corruptions, e.g. {COMMON[0]}")
-        return offered
+    def _known(self) -> tuple[str, ...]:
+        """All corruptions of the benchmark, in the order of the table."""
+        every = (name for size in (32, 224) for group in self.groups(size).values() for name in group)
+        return tuple(dict.fromkeys(every))
 
     def _complete(self, names: Mapping[str, Any] | Sequence[str]) -> bool:
-        return set(COMMON) <= set(names) and set(self.severities) == set(ALL_SEVERITIES)
+        first = next(iter(self._groups.values()))
+        return set(first) <= set(names) and set(self.severities) == set(ALL_SEVERITIES)
 
     def _group_name(self, group: str, present: int, whole: int) -> str:
         name = f"{group}{whole}" if present == whole else f"{group}{present}of{whole}"
         partial = set(self.severities) != set(ALL_SEVERITIES)
         return name + (f"-severity{''.join(map(str, self.severities))}" if partial else "")
 
-    def _note(self, dataset: Dataset, names: Sequence[str]) -> None:
-        self._said = []
-        if not self.released:
-            self._said.append(f"generated images, seed {self.seed}: no release in {self._folder(dataset)}")
-            made = {name: self.generators[name](severity=1, size=dataset.size) for name in names}
-            sizes = {getattr(one, "table_size", dataset.size) for one in made.values()}
-            for size in sorted(sizes - {dataset.size}):
-                self._said.append(f"parameters of the {size}-pixel table, the nearest to {dataset.size} pixels")
-        if not self._complete(names):
-            missing = [name for name in COMMON if name not in names]
-            what = (
-                f"{15 - len(missing)} of the 15 common corruptions, severities {', '.join(map(str, self.severities))}"
-            )
-            self._said.append(f"PARTIAL SET: {what}" + (f"; without {', '.join(missing)}" if missing else ""))
-
-    def _generate(self, batches: Iterator[Batch], name: str, severity: int, size: int) -> Iterator[Batch]:
-        corruption = self.generators[name](severity=severity, size=size)
-        base = condition_seed(self.seed, name, severity)
-        for batch in batches:
-            yield batch._replace(images=corrupt(corruption, batch.images, image_seeds(base, batch.indices)))
-
-
-def _is_tree(dataset: Dataset) -> bool:
-    """Whether the release of this data set is a folder tree of JPEGs rather than arrays."""
-    return dataset.name in ("imagenet", "tiny_imagenet")
+    def _missing(self) -> list[str]:
+        """The remark on a partial set, or nothing."""
+        if self._complete(self._names):
+            return []
+        group, members = next(iter(self._groups.items()))
+        missing = [name for name in members if name not in self._names]
+        present, severities = len(members) - len(missing), ", ".join(map(str, self.severities))
+        what = f"{present} of the {len(members)} {group} corruptions, severities {severities}"
+        return [f"PARTIAL SET: {what}" + (f"; without {', '.join(missing)}" if missing else "")]
 
 
 def _against_alexnet(label: str, by_name: Mapping[str, torch.Tensor], clean: torch.Tensor) -> list[Measurement]:

@@ -119,6 +119,16 @@ def test_number_of_images_is_checked(release: Path) -> None:
     assert len(CifarCRelease(str(release), "fog", 1, num_images=N)) == N
 
 
+def test_other_sizes_and_names(release: Path) -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (5 * N, 28, 20, 3)).astype(np.uint8)
+    np.save(release / "stripes.npy", pixels)
+    split = CifarCRelease(str(release), "stripes", 2, size=(28, 20))
+    expected = torch.from_numpy(pixels[N : 2 * N]).permute(0, 3, 1, 2).float().div(255)
+    assert torch.equal(next(split.batches(N)).images, expected)
+    with pytest.raises(UserError, match=r"holds \(30, 28, 20, 3\) uint8, expected \(30, 28, 28, 3\)"):
+        CifarCRelease(str(release), "stripes", 2, size=28)
+
+
 @pytest.mark.parametrize("reader", [CifarCRelease, ImageNetCRelease])
 def test_arguments(reader: type, release: Path) -> None:
     with pytest.raises(ValueError, match="corruption='rain': must be one of gaussian_noise, "):

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from fourier_robust.corruption.frost import Frost
 from fourier_robust.corruption.names import COMMON, EXTRA
 from fourier_robust.corruption.weather import Brightness
 from fourier_robust.dataset.base import ResidentSplit
+from fourier_robust.dataset.locate import ImageFiles, labelled
 from fourier_robust.errors import UserError
 from fourier_robust.metric.corruption import ALEXNET_CLEAN_ERROR, ALEXNET_ERROR
 from fourier_robust.metric.outcome import Outcome
+from fourier_robust.run.release import write
 from fourier_robust.suite.base import Condition
 from fourier_robust.suite.corruptions import Corruptions
 
@@ -104,6 +109,26 @@ def test_what_is_asked_for_and_not_there_is_an_error(tmp_path: Path) -> None:
         Corruptions(str(tmp_path), GENERATORS).conditions(Ten("cifar100"))
 
 
+def test_a_tree_has_the_class_folders_and_the_files_stems() -> None:
+    """As of Tiny-ImageNet's two layouts and an image folder; folders in between stay."""
+
+    class Kept(Ten):
+        def test_files(self) -> ImageFiles:
+            paths = ("images/val_0.JPEG", "a/val_1.png", "b/more/x.y.bmp")
+            return labelled(Path("nowhere"), [(path, 1, label) for path, label in zip(paths, (2, 0, 1), strict=True)])
+
+    suite = Corruptions("nowhere", GENERATORS, save="out", severities=[3, 1])
+    suite.conditions(Kept())
+    release = suite.to_write()
+    assert release is not None
+    assert release.files == ("c/val_0.JPEG", "a/val_1.JPEG", "b/more/x.y.JPEG")
+    assert (release.severities, list(release.corruptions)) == ((3, 1), ["brightness"])
+    assert release.facts()["coded"] == {"format": "JPEG", "quality": 85, "optimize": True}
+    suite = Corruptions("nowhere", GENERATORS)
+    suite.conditions(Ten())
+    assert suite.to_write() is None
+
+
 def test_means_over_severities_then_corruptions() -> None:
     suite = Corruptions("nowhere", GENERATORS, severities=[1, 2])
     suite.severities = (1, 2)
@@ -171,3 +196,45 @@ def test_refused_arguments(bad: dict[str, list[object]]) -> None:
 def test_canonical_names() -> None:
     assert (len(COMMON), len(EXTRA), len({*COMMON, *EXTRA})) == (15, 4, 19)
     assert set(ALEXNET_ERROR) == set(COMMON)
+
+
+def test_frost_without_its_photographs_is_left_out_aloud_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    generators = {"brightness": Brightness, "frost": Frost}
+    suite = Corruptions(str(tmp_path), generators)
+    assert {condition.corruption for condition in suite.conditions(Ten())} == {None, "brightness"}
+    said = "\n".join(suite.remarks())
+    assert "left out: frost needs its photographs: pip install 'fourier-robust[corruptions]'" in said
+    assert "without gaussian_noise" in said
+    with pytest.raises(UserError, match="frost needs its photographs"):
+        Corruptions(str(tmp_path), generators, corruptions=["frost"]).conditions(Ten())
+    with pytest.raises(UserError, match=r"frost: no frost1.png in .*belong there"):
+        Corruptions(str(tmp_path), {"frost": partial(Frost, textures=str(tmp_path))}, corruptions=["frost"]).conditions(
+            Ten()
+        )
+
+
+def test_a_texture_of_our_own_is_in_the_name_of_the_set(tmp_path: Path) -> None:
+    suite = Corruptions(str(tmp_path), {"brightness": Brightness, "frost": partial(Frost, textures="synthetic")})
+    labels = {condition.dataset for condition in suite.conditions(Ten()) if condition.corruption}
+    assert labels == {"cifar10_c_generated_synthetic_frost"}
+    named = Corruptions(str(tmp_path), suite.generators, corruptions=["brightness"])
+    assert named.conditions(Ten())[1].dataset == "cifar10_c_generated"
+    save = tmp_path / "made"
+    written = Corruptions(str(tmp_path), suite.generators, save=str(save), workers=1)
+    written.conditions(Ten())
+    release = written.to_write()
+    assert release is not None
+    write(release, 1)
+    save.rename(tmp_path / "CIFAR-10-C")
+    stored = Corruptions(str(tmp_path), {"brightness": Brightness})
+    assert stored.conditions(Ten())[1].dataset == "cifar10_c_generated_synthetic_frost"
+
+
+def test_images_below_16_pixels_are_refused(tmp_path: Path) -> None:
+    small = Ten()
+    small.size = 12
+    with pytest.raises(UserError, match="cifar10 has 12 pixels per side: no corruption below 16"):
+        Corruptions(str(tmp_path), GENERATORS).conditions(small)

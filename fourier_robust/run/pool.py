@@ -1,0 +1,85 @@
+"""Jobs spread over worker processes of one thread each, or done one by one in this process."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from typing import Any, TypeVar
+
+import torch
+
+Job = TypeVar("Job")
+_AHEAD = 4  # jobs per worker in its queue
+_task: Callable[[Any], Any] | None = None  # of a worker process
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def spread(task: Callable[[Job], Any], jobs: Sequence[Job], workers: int) -> Generator[Job, None, None]:
+    """Do ``task(job)`` for all `jobs` and yield each when it is done; the first error ends it.
+
+    Workers are spawned (a fork of a process with threads may hang) and end with this process, even when it is killed.
+
+    Args:
+        task: can be pickled; goes to each worker once.
+        jobs: can be pickled; begun in this order.
+        workers: processes; 0 or 1: none but this one, also with one thread.
+    """
+    if workers > 1:
+        yield from _in_processes(task, jobs, workers)
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for job in jobs:
+            task(job)
+            yield job
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _in_processes(task: Callable[[Job], Any], jobs: Sequence[Job], workers: int) -> Generator[Job, None, None]:
+    # As bytes: torch would hand tensors over in shared memory, of which a container may have little.
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (pickle.dumps(task),))
+    waiting = iter(jobs)
+    futures: dict[Future[None], Job] = {}
+    try:
+        while True:
+            for job in itertools.islice(waiting, _AHEAD * workers - len(futures)):
+                futures[pool.submit(_do, job)] = job
+            if not futures:
+                return
+            for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                future.result()
+                yield futures.pop(future)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(task: bytes) -> None:
+    global _task
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent answers it
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    _task = pickle.loads(task)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _do(job: Any) -> None:
+    assert _task is not None
+    _task(job)
