@@ -1,12 +1,14 @@
 """The nineteen corruptions, batched against image by image: `PYTHONPATH=tests python scripts/bench/corruptions.py`.
 
-The reference makes one image after the other as the published scripts do (NumPy, SciPy, scikit-image, OpenCV, Pillow;
-draws, loops and the photographs' decoding included; the motion blur in NumPy, where the scripts call ImageMagick), from
-uint8 arrays to uint8 arrays; ours goes from float32 to float32 tensors and draws too. `seeded` is ours with one
-generator per image, as the suite runs it. `floor` is what any corruption of this contract pays: its draw, reading float
-pixels as grey levels and writing them back (24.6 kB in all at 32 pixels, 1.2 MB at 224; at a copy's 28 GB/s, 0.9 and 43
-microseconds), without the corruption itself; the last column is ours in units of it. `package` is imagecorruptions-imaug (224-pixel parameters at any size), for
---sizes 224. One thread, CPU seconds, medians of rounds in turn.
+- reference: one image after the other as the published scripts do (NumPy, SciPy, scikit-image, OpenCV, Pillow; draws,
+  loops and the photographs' decoding included; motion blur in NumPy, where the scripts call ImageMagick, which is 2 to
+  3 times slower), from uint8 arrays to uint8 arrays. Ours goes from float32 to float32 tensors and draws too.
+- seeded: ours with one generator per image, as the suite runs it.
+- floor: what any corruption of this contract pays: its draw, reading float pixels as grey levels and writing them back
+  (24.6 kB in all at 32 pixels, 1.2 MB at 224; at a copy's 28 GB/s, 0.9 and 43 microseconds).
+- package: imagecorruptions-imaug (224-pixel parameters at any size), with --package, at 224 pixels.
+
+One thread, CPU seconds, medians of rounds in turn; ratios of the reference to ours, and of ours to the floor.
 Exits with 1 if the sum over all is less than --min-ratio times faster, or one of them is slower.
 """
 
