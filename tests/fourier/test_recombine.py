@@ -178,7 +178,7 @@ def test_inputs_and_layout(generator):
     assert torch.equal(donor, before[1])
     last = torch.channels_last
     assert torch.equal(recombine(owner.contiguous(memory_format=last), donor.contiguous(memory_format=last)), plain)
-    assert torch.equal(recombine(owner[:1], donor[:1]), plain[:1])
+    torch.testing.assert_close(recombine(owner[:1], donor[:1]), plain[:1], atol=1e-5, rtol=0)  # another FFT plan
 
 
 @both_channels
