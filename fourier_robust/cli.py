@@ -159,8 +159,8 @@ def launch(config_name: str, task: Task) -> None:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(job)()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _leave(error, 2)
-    except KeyboardInterrupt as error:
-        _leave(error, 130)
+    except KeyboardInterrupt:
+        _leave(KeyboardInterrupt("interrupted; what is finished is kept"), 130)
 
 
 def _leave(error: BaseException, code: int) -> NoReturn:

@@ -17,6 +17,7 @@ EXAMPLES = {
     "eval": (
         "fr-eval ckpt=outputs/.../last.pt suite=corruptions       tables beside the checkpoint",
         "fr-eval ckpt=theirs.th arch=resnet20 dataset=cifar10     somebody else's weights",
+        "fr-eval dataset=cifar10 suite=corruptions suite.save=DIR write the corrupted images, measure nothing",
     ),
 }
 GROUPS = {
