@@ -57,7 +57,8 @@ def evaluate(config: dict[str, Any], names: dict[str, str]) -> None:
     outcomes, data, reused = _outcomes(model, dataset, suite, conditions, config, device, record)
     rows = _rows(suite, suite.measure(outcomes), record.run, subject)
     remarks = [*suite.remarks(), f"precision {config['precision']}"]
-    table = table_of(rows, f"{trained['dataset']}/{trained['arch']}/{trained['aug']}-{trained['reg']}", remarks)
+    who = f"{trained['dataset']}/{trained['arch']}/{trained['aug']}-{trained['reg']}"
+    table = table_of(rows, who, remarks)
     receipt = {
         "config": config,
         "subject": trained,
@@ -70,8 +71,10 @@ def evaluate(config: dict[str, Any], names: dict[str, str]) -> None:
         "data": data,
         "wall_seconds": round(time.perf_counter() - started, 1),
     }
-    record.finish(rows, table.records(), table_png(table), receipt)
-    print(f"\n{table.text()}\n\nwrote results.csv, table.csv, table.png, eval.json in {record.folder}")
+    files = {"table.png": table_png(table), **(suite.files(outcomes, who) if hasattr(suite, "files") else {})}
+    record.finish(rows, table.records(), files, receipt)
+    written = ", ".join(["results.csv", "table.csv", *files, "eval.json"])
+    print(f"\n{table.text()}\n\nwrote {written} in {record.folder}")
 
 
 def _write_alone(config: Mapping[str, Any]) -> None:
@@ -107,7 +110,7 @@ def _rows(suite: Any, measurements: Any, run: str, subject: Mapping[str, Any]) -
             corruption=item.condition.corruption,
             severity=item.condition.severity,
             attack=None,
-            eps=None,
+            eps=item.condition.eps,
             score=None,
             metric=item.metric,
             value=item.estimate.value,
@@ -179,11 +182,12 @@ def _outcomes(
     import torch
     from tqdm import tqdm
 
-    from fourier_robust.engine.predict import memory_format, predict
-    from fourier_robust.metric.outcome import Outcome, outcome
+    from fourier_robust.engine.predict import memory_format
+    from fourier_robust.metric.outcome import Outcome
 
     model.to(memory_format=memory_format(device, config["precision"]))
-    batch_size = config["batch_size"] or (1000 if device.type == "cuda" else 128)
+    on_gpu = 250 if hasattr(suite, "gradient") else 1000  # what a backward pass needs stays in memory
+    batch_size = config["batch_size"] or (on_gpu if device.type == "cuda" else 128)
     outcomes, data, reused = {}, {}, 0
     with tqdm(conditions, unit="condition", disable=None) as bar:
         for condition in bar:
@@ -193,13 +197,26 @@ def _outcomes(
             identity = record.identity(source.identity, config["precision"])
             stored = record.store.load(condition.key, identity) if config["resume"] else None
             if stored is None:
-                found = outcome(*predict(model, source.batches, config["precision"])[:2])
+                found = _observe(model, suite, source.batches, config["precision"])
                 arrays = {key: value.numpy() for key, value in found._asdict().items()}
                 record.store.save(condition.key, identity, arrays)
             else:
                 reused += 1
-                found = Outcome(**{key: torch.from_numpy(value) for key, value in stored.items()})
+                kind = getattr(suite, "observation", Outcome)
+                found = kind(**{key: torch.from_numpy(value) for key, value in stored.items()})
             if len(found.label) != source.n:
                 raise UserError(f"{condition.key}: {source.n} images wanted, {len(found.label)} read")
             outcomes[condition] = found
     return outcomes, data, reused
+
+
+def _observe(model: Any, suite: Any, batches: Any, precision: Any) -> Any:
+    """The pass that the suite asks for: input gradients, handed to it batch by batch, or logits."""
+    if hasattr(suite, "gradient"):
+        from fourier_robust.engine.gradient import input_gradients
+
+        return suite.observe(input_gradients(model, batches, suite.gradient, precision))
+    from fourier_robust.engine.predict import predict
+    from fourier_robust.metric.outcome import outcome
+
+    return outcome(*predict(model, batches, precision)[:2])

@@ -10,6 +10,8 @@ import functools
 
 import torch
 
+from fourier_robust.fourier.spectrum import half_power
+
 
 def ring_index(height: int, width: int) -> torch.Tensor:
     """(H, W//2+1) int64: the ring of each coefficient of `torch.fft.rfft2`."""
@@ -47,11 +49,20 @@ def ring_power(images: torch.Tensor) -> torch.Tensor:
     Raises:
         TypeError: another dtype; half precision has no Fourier transform on a CPU.
     """
-    if images.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"images are {images.dtype}: a Fourier transform needs float32 or float64")
-    height, width = images.shape[-2:]
-    spectrum = torch.view_as_real(torch.fft.rfft2(images, norm="ortho"))
-    return spectrum.square().sum(-1).flatten(-2) @ _ring_matrix(height, width, images.dtype, images.device)
+    return ring_sums(half_power(images), images.shape[-1])
+
+
+def ring_sums(half: torch.Tensor, width: int) -> torch.Tensor:
+    """Sums per ring of values that are even in the frequency.
+
+    Args:
+        half: (...,H,W//2+1) float32 or float64, one value for each coefficient of `torch.fft.rfft2`.
+        width: W.
+
+    Returns:
+        (...,K+1) of the same dtype.
+    """
+    return half.flatten(-2) @ _ring_matrix(half.shape[-2], width, half.dtype, half.device)
 
 
 @functools.lru_cache(maxsize=8)

@@ -9,7 +9,8 @@ from typing import Any
 from fourier_robust.report.table import Table
 
 
-def _png(figure: Any) -> bytes:
+def png(figure: Any) -> bytes:
+    """A matplotlib figure as the bytes of a PNG, the same for the same picture."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     return buffer.getvalue()
@@ -37,7 +38,7 @@ def table_png(table: Table) -> bytes:
     axes.set_title(table.title, size=9, loc="left")
     if table.remarks:
         axes.set_xlabel("\n".join(table.remarks), size=7, loc="left", wrap=True)
-    return _png(figure)
+    return png(figure)
 
 
 def comparison_png(title: str, rows: Sequence[str], series: Mapping[str, Sequence[float]]) -> bytes:
@@ -58,4 +59,4 @@ def comparison_png(title: str, rows: Sequence[str], series: Mapping[str, Sequenc
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, loc="lower right", frameon=False)
     axes.set_title(title, size=9, loc="left")
-    return _png(figure)
+    return png(figure)

@@ -65,8 +65,8 @@ def corruption_table(rows: Sequence[Row], who: str, remarks: Sequence[str]) -> T
 
 
 def metric_table(rows: Sequence[Row], who: str, remarks: Sequence[str]) -> Table:
-    """Data sets down, metrics across, as in the file (fractions, nats)."""
-    metrics = tuple(dict.fromkeys(row.metric for row in rows))
+    """Data sets down, metrics across, as in the file (fractions, nats); points of a curve, ``p(7)``, are for a plot."""
+    metrics = tuple(dict.fromkeys(row.metric for row in rows if not row.metric.endswith(")")))
     cells = {(row.dataset, row.metric): row.value for row in rows}
     names = dict.fromkeys(row.dataset for row in rows)
     lines = tuple((name, tuple(cells.get((name, metric)) for metric in metrics)) for name in names)

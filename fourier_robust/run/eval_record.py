@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from fourier_robust.run.atomic import write_bytes, write_text
 from fourier_robust.run.checkpoint import Checkpoint
 from fourier_robust.run.folder import slug
 from fourier_robust.run.provenance import provenance
-from fourier_robust.run.results import OutcomeStore, Row, csv_text, write_receipt, write_rows
+from fourier_robust.run.results import OutcomeStore, Row, csv_text, npz_bytes, write_receipt, write_rows
 
 
 class EvalRecord:
@@ -46,12 +47,16 @@ class EvalRecord:
         self,
         rows: Sequence[Row],
         table: Sequence[Mapping[str, Any]],
-        picture: bytes,
+        files: Mapping[str, bytes | Mapping[str, np.ndarray]],
         receipt: Mapping[str, Any],
     ) -> None:
-        """Write table.csv, table.png and eval.json, and results.csv last: where it is, all of them are."""
+        """Write table.csv, eval.json and `files` (bytes, or the arrays of an ``.npz``), and results.csv last.
+
+        Where results.csv is, all of them are.
+        """
         write_text(self.folder / "table.csv", csv_text(table[0], table))
-        write_bytes(self.folder / "table.png", picture)
+        for name, content in files.items():
+            write_bytes(self.folder / name, content if isinstance(content, bytes) else npz_bytes(content))
         subject = {"path": self.checkpoint.path.name, "sha256": self.checkpoint.sha256}
         write_receipt(self.folder / "eval.json", {"checkpoint": subject, **receipt, **self.about})
         write_rows(self.folder / "results.csv", rows)

@@ -72,6 +72,14 @@ def write_receipt(path: Path, receipt: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(receipt, indent=2) + "\n")
 
 
+def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The content of a compressed ``.npz`` file."""
+    buffer = io.BytesIO()
+    named: dict[str, Any] = dict(arrays)
+    np.savez_compressed(buffer, **named)
+    return buffer.getvalue()
+
+
 class OutcomeStore:
     """Per-image outcomes of finished conditions, so that an interrupted evaluation goes on where it stopped.
 
@@ -95,8 +103,5 @@ class OutcomeStore:
         return arrays if str(arrays.pop("identity", "")) == identity else None
 
     def save(self, key: str, identity: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Store (N,) arrays under `key`; `identity` says of which weights, data and settings they are."""
-        buffer = io.BytesIO()
-        named: dict[str, Any] = {"identity": np.array(identity), **arrays}
-        np.savez_compressed(buffer, **named)
-        write_bytes(self._path(key), buffer.getvalue())
+        """Store arrays under `key`; `identity` says of which weights, data and settings they are."""
+        write_bytes(self._path(key), npz_bytes({"identity": np.array(identity), **arrays}))

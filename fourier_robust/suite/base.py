@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
 from fourier_robust.dataset.base import Batch, Dataset
+from fourier_robust.engine.gradient import GradientOf, InputGradient
 from fourier_robust.metric.outcome import Estimate, Outcome
 
 
@@ -20,11 +21,13 @@ class Condition:
         dataset: as the table names it: ``cifar10``, ``cifar10_c``, ``cifar10_c_generated``.
         corruption: name, or None for clean images.
         severity: 1 to 5, or None for clean images.
+        eps: size of a perturbation, in the unit its suite names, or None.
     """
 
     dataset: str
     corruption: str | None = None
     severity: int | None = None
+    eps: float | None = None
 
     @property
     def key(self) -> str:
@@ -34,7 +37,11 @@ class Condition:
 
 
 class Source(NamedTuple):
-    """The images of a condition: batches, their number, and what identifies them (data and generation)."""
+    """The images of a condition: batches, their number, and what identifies them.
+
+    `identity` names data and generation, and what is observed of them where that is a setting: outcomes that an earlier
+    launch left are reused where it is the same.
+    """
 
     batches: Iterable[Batch]
     n: int
@@ -80,4 +87,34 @@ class Suite(Protocol):
 
     def remarks(self) -> list[str]:
         """What a reader must know beside the numbers (a partial set, generated images); after `conditions`."""
+        ...
+
+
+class GradientSuite(Suite, Protocol):
+    """A question about input gradients: where a suite has `gradient`, the front door takes them instead of logits.
+
+    Its `measure` gets what `observe` returned, from this launch or an earlier one.
+
+    Attributes:
+        gradient: of what, with respect to what.
+        observation: the NamedTuple of tensors that `observe` returns; its `label` is (N,) int64.
+    """
+
+    gradient: GradientOf
+    observation: type[tuple[Any, ...]]
+
+    def observe(self, gradients: Iterable[InputGradient]) -> Any:
+        """What is kept of the gradients of one condition, an `observation`; they come once, batch by batch.
+
+        Raises:
+            UserError: from the gradients: the model has none, or one that is not finite.
+        """
+        ...
+
+
+class FilesSuite(Suite, Protocol):
+    """A suite with pictures or arrays beside its table: where it has `files`, the front door has them written."""
+
+    def files(self, outcomes: Mapping[Condition, Any], who: str) -> Mapping[str, bytes | Mapping[str, Any]]:
+        """File name -> its bytes, or the arrays of an ``.npz``; `who` was measured. After `measure`."""
         ...
