@@ -78,6 +78,9 @@ class GlassBlur:
         new += values
         inner = new.view(height, width, batch)[d + 1 : height - d + 1, d + 1 : width - d + 1]
         inner.add_(steps, alpha=batch).sub_(written.int(), alpha=values)
-        while not bool((new >= values).all()):
-            new.copy_(link.index_select(0, new))
+        resolved = False
+        while not resolved:
+            for _ in range(3):
+                new.copy_(link.index_select(0, new))
+            resolved = bool((new >= values).all())
         return new - values
