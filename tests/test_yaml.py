@@ -124,7 +124,7 @@ def leaves(node: object, path: str = "") -> set[str]:
 def test_user_facing_keys_change_only_on_purpose() -> None:
     """The settings people type; a key that disappears breaks their scripts. Regenerate: write `found` to the file."""
     found = set()
-    for group in ("aug", "optim", "suite", "arch", "dataset"):
+    for group in ("aug", "reg", "optim", "suite", "arch", "dataset"):
         for name in choices(group):
             command, extra = ("eval", ("ckpt=x",)) if group == "suite" else ("train", ())
             if group == "dataset":  # keys that are there only when they are used

@@ -16,15 +16,17 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from fourier_robust.aug.views import Views
 from fourier_robust.dataset.base import Batch
 from fourier_robust.engine.interrupt import Interrupted, StopFlag, stop_on_signals
 from fourier_robust.engine.job import Job
 from fourier_robust.engine.loss import count_correct, views_loss
-from fourier_robust.engine.meter import Meter
+from fourier_robust.engine.meter import Means, Meter
 from fourier_robust.engine.predict import Precision, autocast, predict
 from fourier_robust.engine.process import bf16_pays
 from fourier_robust.errors import UserError
 from fourier_robust.metric.outcome import outcome
+from fourier_robust.reg.step import Step
 from fourier_robust.run.seed import derive
 
 REFRESH_STEPS = 20  # a progress bar that reads the device's sums more often would wait for it
@@ -102,6 +104,7 @@ class _Loop:
         self.step = 0
         self.history: list[dict[str, Any]] = []
         self.meter = Meter(job.device)
+        self.figures = Means(job.device)
         self.seconds = 0.0
         self.saved_step: int | None = None
 
@@ -132,6 +135,7 @@ class _Loop:
         self.step = self.saved_step = state["step"]
         self.history = [dict(line) for line in state["history"]]
         self.meter = Meter(self.job.device, state["meter"])
+        self.figures = Means(self.job.device, state.get("figures"))
         self.seconds = state["seconds"]
 
     def _epoch(self, epoch: int) -> None:
@@ -170,12 +174,18 @@ class _Loop:
         params = job.aug.sample((shape[0], shape[1], shape[2], shape[3]), self.generator)
         views = job.aug.apply(batch.images, batch.labels, params)
         images = views.images.flatten(0, 1).contiguous(memory_format=self.layout)
+        joint = self.precision == "fp32" and not job.compiled and job.reg.shares_pass(self.step)
+        if joint:
+            images = images.detach().requires_grad_()
         with autocast(job.device, self.precision):
             logits = self.forward(images)
         logits = logits.unflatten(0, views.images.shape[:2])
-        loss = views_loss(logits, views, self.settings.label_smoothing)
-        loss.backward()
-        job.reg.add_gradient(job.model, views)
+        loss = self._criterion(logits, views)
+        if not joint:
+            loss.backward()
+        self._regularize(
+            Step(self.step, job.model, views, images, logits, loss, self._criterion, joint, self.generator)
+        )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
@@ -183,6 +193,13 @@ class _Loop:
         with torch.no_grad():
             self.meter.add(loss.detach(), count_correct(logits, views), shape[0], self.step)
         self.step += 1
+
+    def _criterion(self, logits: torch.Tensor, views: Views) -> torch.Tensor:
+        return views_loss(logits, views, self.settings.label_smoothing)
+
+    def _regularize(self, step: Step) -> None:
+        self.generator.manual_seed(derive(self.job.seed, "reg", step.number))
+        self.figures.add(self.job.reg.add_gradient(step))
 
     def _stop_if_diverged(self) -> None:
         bad = self.meter.bad_step
@@ -214,12 +231,13 @@ class _Loop:
             "images_per_s": (self.meter.images / seconds) if seconds > 0 else None,
             "seconds": seconds,
             "precision": self.precision,
-        }
+        } | {f"reg_{name}": mean for name, mean in self.figures.means().items()}
         if self.job.val is not None and (last or (epoch + 1) % settings.val_every == 0):
             result = outcome(*predict(self._reported(), self.job.val.batches(256), settings.val_precision)[:2])
             line |= {"val_loss": float(result.nll.mean()), "val_error": float(result.wrong.mean())}
         self.history.append(line)
         self.meter, self.seconds = Meter(self.job.device), 0.0
+        self.figures.restart()
         if last or (epoch + 1) % settings.checkpoint_every == 0:
             self._checkpoint()
         self.job.record(self.history)
@@ -234,6 +252,7 @@ class _Loop:
             "step": self.step,
             "history": self.history,
             "meter": self.meter.state(),
+            "figures": self.figures.state(),
             "seconds": self.seconds,
         }
         if self.average is not None:  # the reported weights are the average's, so the raw ones go here

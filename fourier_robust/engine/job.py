@@ -10,14 +10,24 @@ import torch
 from torch import nn
 
 from fourier_robust.aug.chain import Chain
-from fourier_robust.aug.views import Views
 from fourier_robust.dataset.base import Split
+from fourier_robust.reg.step import Step
 
 
 class Regularizer(Protocol):
-    """Adds a penalty's gradient to the parameters, between the loss's backward and the optimizer's step."""
+    """Adds a penalty's gradient to the parameters, between the loss's backward and the optimizer's step.
 
-    def add_gradient(self, model: nn.Module, views: Views) -> dict[str, float]: ...
+    A penalty that differentiates the loss twice needs its graph, so it may ask for a step whose one backward pass
+    is its own: `shares_pass`, then `step.joint`.
+    """
+
+    def shares_pass(self, number: int) -> bool:
+        """Whether step `number` wants images that require gradients and a loss not yet differentiated."""
+        ...
+
+    def add_gradient(self, step: Step) -> dict[str, torch.Tensor]:
+        """Add the gradient; returns 0-d figures by name, on the device, for the epoch's line of train.csv."""
+        ...
 
 
 class OptimizerRecipe(Protocol):

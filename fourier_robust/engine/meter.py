@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 
@@ -47,3 +49,37 @@ class Meter:
     def state(self) -> list[float]:
         """The sums, for a checkpoint in the middle of an epoch."""
         return [float(self._loss), float(self._correct), float(self.images), float(self.steps)]
+
+
+class Means:
+    """Means over an epoch of figures that not every step has; a name once seen stays, with None where no step had it.
+
+    Args:
+        device: where the figures are; `means` and `state` synchronise with it.
+        sums: (sum, count) by name to go on from, as `state` gave them.
+    """
+
+    def __init__(self, device: torch.device, sums: Mapping[str, tuple[float, int]] | None = None) -> None:
+        self._device = device
+        self._sums = {
+            name: (torch.tensor(value, dtype=torch.float64, device=device), count)
+            for name, (value, count) in (sums or {}).items()
+        }
+
+    def add(self, figures: Mapping[str, torch.Tensor]) -> None:
+        """Add one step's 0-d figures."""
+        for name, figure in figures.items():
+            value, count = self._sums.get(name, (torch.zeros((), dtype=torch.float64, device=self._device), 0))
+            self._sums[name] = (value + figure, count + 1)
+
+    def means(self) -> dict[str, float | None]:
+        """By name, in the order they came."""
+        return {name: float(value) / count if count else None for name, (value, count) in self._sums.items()}
+
+    def state(self) -> dict[str, tuple[float, int]]:
+        """The sums, for a checkpoint in the middle of an epoch."""
+        return {name: (float(value), count) for name, (value, count) in self._sums.items()}
+
+    def restart(self) -> None:
+        """Begin a new epoch with the names of the old one."""
+        self._sums = {name: (torch.zeros_like(value), 0) for name, (value, _) in self._sums.items()}

@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("startup", "apr_p", "apr_s", "crop_flip", "train_loop", "precision", "corruptions")
+SCRIPTS = (
+    *("startup", "apr_p", "apr_s", "crop_flip", "train_loop", "precision"),
+    *("corruptions", "sensitivity", "fourier_reg"),
+)
 
 
 def main() -> None:

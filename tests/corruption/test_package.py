@@ -1,7 +1,7 @@
 """Against imagecorruptions-imaug at 224 pixels, where that package is what the published scripts are.
 
-It is not in elastic_transform (another algorithm) and frost (another crop, six photographs); glass_blur and impulse_noise
-draw from generators whose numbers can't be had. Those are held against the definitions instead.
+It is not in elastic_transform (another algorithm) and frost (another crop, six photographs); glass_blur and
+impulse_noise draw from generators whose numbers can't be had. Those are held against the definitions instead.
 """
 
 from __future__ import annotations
