@@ -16,7 +16,7 @@ import yaml
 
 from fourier_robust.run.atomic import write_bytes, write_text
 
-KEPT = ("results.csv", "table.csv", "table.png")
+KEPT = (".csv", ".png", ".npz")
 PLACES = ("paths", "root", "ckpt")
 
 
@@ -44,8 +44,8 @@ def main(source: Path, target: Path) -> None:
     write_text(target / "run.json", json.dumps(run, indent=2) + "\n")
     write_bytes(target / "train.csv", (source / "train.csv").read_bytes())
     for receipt in sorted(source.glob("eval/*/eval.json")):
-        for name in KEPT:
-            write_bytes(target / receipt.parent.name / name, (receipt.parent / name).read_bytes())
+        for path in sorted(path for path in receipt.parent.iterdir() if path.suffix in KEPT):
+            write_bytes(target / receipt.parent.name / path.name, path.read_bytes())
         content = without_places(json.loads(receipt.read_text()))
         content["command"] = command(content["command"])
         write_text(target / receipt.parent.name / "eval.json", json.dumps(content, indent=2) + "\n")

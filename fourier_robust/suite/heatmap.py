@@ -149,7 +149,7 @@ class Heatmap:
             "n": np.array(len(self._order)),
             "settings": np.array(self._settings()),
         }
-        title = f"{who}\nerror, {self.remarks()[0]}, n = {len(self._order)}"
+        title = f"error of {who}, n = {len(self._order)}\n{self.remarks()[0]}"
         found: dict[str, bytes | Mapping[str, np.ndarray]] = {
             "heatmap.npz": arrays,
             "heatmap.png": heatmap_png(title, error, (0.0, 1.0), "error"),
@@ -157,7 +157,7 @@ class Heatmap:
         if self._other is not None:
             gap = error - self._other["error"]
             reach = float(np.nanmax(np.abs(gap))) or 1.0
-            title = f"{who}\nerror minus the other model's, same images and signs, n = {len(self._order)}"
+                title = f"error of {who} minus the other model's\nsame images and signs, n = {len(self._order)}"
             found["difference.png"] = heatmap_png(title, gap, (-reach, reach), "difference of error")
         return found
 
