@@ -157,7 +157,7 @@ class Heatmap:
         if self._other is not None:
             gap = error - self._other["error"]
             reach = float(np.nanmax(np.abs(gap))) or 1.0
-                title = f"error of {who} minus the other model's\nsame images and signs, n = {len(self._order)}"
+            title = f"error of {who} minus the other model's\nsame images and signs, n = {len(self._order)}"
             found["difference.png"] = heatmap_png(title, gap, (-reach, reach), "difference of error")
         return found
 
