@@ -14,6 +14,7 @@ import torch
 
 from fourier_robust.errors import UserError
 from fourier_robust.fourier.profile import band_edges
+from fourier_robust.fourier.ring_power import RingPower
 from fourier_robust.reg.finite_difference import finite_difference, refuse_kinks
 from fourier_robust.reg.input_gradient import (
     BNMode,
@@ -24,7 +25,6 @@ from fourier_robust.reg.input_gradient import (
     input_gradient,
     view_weights,
 )
-from fourier_robust.reg.ring_power import RingPower
 from fourier_robust.reg.step import Step
 
 FLAT = 1e-12  # share of the power beside DC below which a gradient is constant: that much is rounding

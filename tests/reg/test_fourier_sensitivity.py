@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from fourier_robust.aug.views import Views
 from fourier_robust.errors import UserError
+from fourier_robust.fourier.ring_power import RingPower
 from fourier_robust.fourier.rings import num_rings, ring_counts, ring_index, ring_power
 from fourier_robust.reg.fourier_sensitivity import ASF, HSF, LSF, MSF, FourierSensitivityPenalty, edges, profile
-from fourier_robust.reg.ring_power import RingPower
 
 KINDS: dict[str, type[FourierSensitivityPenalty]] = {"lsf": LSF, "msf": MSF, "hsf": HSF, "asf": ASF}
 
