@@ -29,7 +29,7 @@ class Frost:
         severity: 1 to 5.
         size: pixels per side, chooses the parameter table and the scale of the photographs.
         textures: folder of the photographs (`FILES`); None looks for those that the package imagecorruptions-imaug
-            installs; "synthetic" draws plasma clouds of similar brightness, which makes another corruption: its results
+            installs; "synthetic" draws bluish plasma clouds, which makes another corruption: its results
             cannot be compared with the published benchmark's.
 
     Raises:
@@ -37,8 +37,11 @@ class Frost:
 
     Source: Hendrycks and Dietterich 2019 (1903.12261); OpenCV's linear resize without anti-aliasing, so a fifth of
         the size (the 32-pixel table) is every fifth pixel.
-    Deviates: a photograph smaller than the image is enlarged until it covers it (from 315 pixels per side), where the
-        published code stops with an error.
+    Deviates: a photograph that does not exceed the image is enlarged until it does (from 94 pixels per side with the
+        64-pixel table, from 315 with the 224-pixel one), where the published code stops with an error.
+
+    Attributes:
+        variant: "synthetic_frost" for textures of our own, else ""; tables put it into the name of the set.
     """
 
     TABLES: ClassVar[dict[int, tuple[tuple[float, float], ...]]] = {

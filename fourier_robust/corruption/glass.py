@@ -19,7 +19,7 @@ class GlassBlur:
     right as it is. It runs from the last pixel back, so a pixel may copy one that was copied before.
 
     The sequence of copies is resolved at once: a pixel's source is either still untouched or has a source itself, so
-    following the sources by doubling (source of the source, and so on) takes 4 to 6 gathers for the whole batch. Equal
+    following the sources by doubling (source of the source, and so on) takes 3 or 6 gathers for the whole batch. Equal
     to the loop, bit for bit.
 
     Args:

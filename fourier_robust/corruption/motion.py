@@ -19,8 +19,9 @@ _TAIL = 1e-6  # share of the kernel that may be cut off: 0.0003 grey levels at m
 class MotionBlur:
     """Mean of the pixels along a line that starts at each pixel, Gaussian weights falling with the distance.
 
-    Published quirks kept: the line's points are rounded to whole pixels, so at small radii only some 30 to 60 different
-    directions exist; a radius beyond 3 sigma changes nothing, so severities 3 and 4 of the 32-pixel table are one.
+    Published quirks kept: the line's points are rounded to whole pixels, so a small radius knows few directions (27 to
+    127 different lines at 32 pixels); a radius beyond 3 sigma changes nothing, so severities 3 and 4 of the 32-pixel
+    table are one.
 
     Args:
         severity: 1 to 5.

@@ -30,7 +30,7 @@ class Snow:
 
     Source: Hendrycks and Dietterich 2019 (1903.12261); `scipy.ndimage.zoom`, ImageMagick's MotionBlurImage and OpenCV's
         RGB to grey in their order.
-    Deviates: as `MotionBlur` and `ZoomBlur`; a blurred flake is one level off on about 1 in 10,000 pixels.
+    Deviates: as `MotionBlur` and `ZoomBlur`; one level on at most 1 value in 100,000 (three sizes, five severities).
     """
 
     TABLES: ClassVar[dict[int, tuple[_Weather, ...]]] = {

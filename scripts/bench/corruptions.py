@@ -1,8 +1,8 @@
 """The nineteen corruptions, batched against image by image: `PYTHONPATH=tests python scripts/bench/corruptions.py`.
 
 - reference: one image after the other as the published scripts do (NumPy, SciPy, scikit-image, OpenCV, Pillow; draws,
-  loops and the photographs' decoding included; motion blur in NumPy, where the scripts call ImageMagick, which is 2 to
-  3 times slower), from uint8 arrays to uint8 arrays. Ours goes from float32 to float32 tensors and draws too.
+  loops and the photographs' decoding included; motion blur in NumPy, where the scripts call ImageMagick, 1.5 to
+  5 times slower), from uint8 arrays to uint8 arrays. Ours goes from float32 to float32 tensors and draws too.
 - seeded: ours with one generator per image, as the suite runs it.
 - floor: what any corruption of this contract pays: its draw, reading float pixels as grey levels and writing them back
   (24.6 kB in all at 32 pixels, 1.2 MB at 224; at a copy's 28 GB/s, 0.9 and 43 microseconds).
