@@ -7,6 +7,7 @@ ring ``round(sqrt(u^2 + v^2))``. Ring 0 is the mean (DC) alone.
 from __future__ import annotations
 
 import functools
+import math
 
 import torch
 
@@ -28,7 +29,7 @@ def multiplicity(width: int) -> torch.Tensor:
 
 def num_rings(height: int, width: int) -> int:
     """K: rings run from 0 to K; 23 for 32x32, 158 for 224x224."""
-    return int(ring_index(height, width).max())
+    return round(math.hypot(height // 2, width // 2))
 
 
 def ring_counts(height: int, width: int) -> torch.Tensor:
@@ -62,13 +63,16 @@ def ring_sums(half: torch.Tensor, width: int) -> torch.Tensor:
     Returns:
         (...,K+1) of the same dtype.
     """
-    return half.flatten(-2) @ _ring_matrix(half.shape[-2], width, half.dtype, half.device)
+    matrix = _ring_matrix if torch.compiler.is_compiling() else _cached_ring_matrix
+    return half.flatten(-2) @ matrix(half.shape[-2], width, half.dtype, half.device)
 
 
-@functools.lru_cache(maxsize=8)
 def _ring_matrix(height: int, width: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """(H*(W//2+1), K+1): 1 or 2 where a coefficient belongs to a ring, else 0."""
     index = ring_index(height, width)
-    matrix = torch.zeros(index.numel(), int(index.max()) + 1, dtype=dtype)
+    matrix = torch.zeros(index.numel(), num_rings(height, width) + 1, dtype=dtype)
     weights = multiplicity(width).expand(height, -1).to(dtype)
     return matrix.scatter_(1, index.view(-1, 1), weights.reshape(-1, 1)).to(device)
+
+
+_cached_ring_matrix = functools.lru_cache(maxsize=8)(_ring_matrix)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from fourier_robust.errors import UserError
-from fourier_robust.reg.input_gradient import Pass, trained
+from fourier_robust.reg.input_gradient import Pass, add_to_gradients, trained
 from fourier_robust.reg.step import Step
 
 KINKED = (
@@ -53,8 +53,8 @@ def finite_difference(
     """Add `weight` times the penalty's gradient to the parameters (and the loss's, where `step.joint`).
 
     With g the input gradient of the loss L and v = d penalty/dg held fixed, the penalty's gradient is that of
-    <g, v>: the derivative of the gradient of L along v, here a difference quotient over one step. The gradients are
-    computed apart from backward(), so DistributedDataParallel does not average them.
+    <g, v>: the derivative of the gradient of L along v, here a difference quotient over one step. With several
+    processes it is averaged here, see `add_to_gradients`.
 
     Args:
         passed: its loss is differentiated once, for the parameters and the images together.
@@ -75,12 +75,11 @@ def finite_difference(
     scale = width / direction.square().mean().sqrt().clamp_min(torch.finfo(direction.dtype).tiny)
     moved = (passed.images.detach() + scale * direction).requires_grad_()
     there = torch.autograd.grad(again(moved).loss, weights, allow_unused=True)
-    factor = weight / scale
-    for parameter, first, second in zip(weights, here, there, strict=True):
+    factor, added = weight / scale, []
+    for first, second in zip(here, there, strict=True):
         if first is None or second is None:
-            continue
-        added = factor * (second - first)
-        if step.joint:
-            added += first
-        parameter.grad = added if parameter.grad is None else parameter.grad.add_(added)
+            added.append(None)
+        else:
+            added.append(factor * (second - first) + (first if step.joint else 0))
+    add_to_gradients(step.model, added)
     return value.detach()

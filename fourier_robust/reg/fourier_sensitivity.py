@@ -6,27 +6,34 @@ per image, averaged over the batch; a = int(N/6) and b = int(N/3) divide it into
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import abstractmethod
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
+from torch import nn
 
+from fourier_robust.aug.views import Views
 from fourier_robust.errors import UserError
 from fourier_robust.fourier.profile import band_edges
 from fourier_robust.fourier.ring_power import RingPower
+from fourier_robust.fourier.rings import ring_power
+from fourier_robust.reg.compiled import CompiledPenalty
 from fourier_robust.reg.finite_difference import finite_difference, refuse_kinks
 from fourier_robust.reg.input_gradient import (
     BNMode,
     Figures,
     InputGradientPenalty,
     Pass,
+    add_to_gradients,
     channel_std,
     input_gradient,
     view_weights,
 )
 from fourier_robust.reg.step import Step
 
+Form = Literal["exact", "compiled", "finite_difference"]
 FLAT = 1e-12  # share of the power beside DC below which a gradient is constant: that much is rounding
 ZERO = 1e-18  # gradients are scaled to a largest entry of 1; below this, float32 would overflow on the way back
 
@@ -42,8 +49,9 @@ class FourierSensitivityPenalty(InputGradientPenalty):
     Args:
         lam: weight of R. The authors' code has 0.5 for all four.
         fraction, every, bn_mode: see `InputGradientPenalty`.
-        form: ``exact``, or ``finite_difference``: one more ordinary pass instead of double backpropagation, for
-            networks of smooth operations only.
+        form: ``exact``; ``compiled``, the same derivatives taken inside one compiled function, always in a pass of its
+            own; or ``finite_difference``: one more ordinary pass instead of double backpropagation, for networks of
+            smooth operations only.
         width: root mean square of the finite difference's step, in [0,1] pixels. At the default, in float32, the
             weights' gradient is within 0.2 % of double backpropagation's in float64 (two convolutions with BatchNorm;
             GELU, SiLU or Softplus); at ten times that, within 2 %.
@@ -67,16 +75,17 @@ class FourierSensitivityPenalty(InputGradientPenalty):
         fraction: float = 1.0,
         every: int = 1,
         bn_mode: BNMode = "train",
-        form: Literal["exact", "finite_difference"] = "exact",
+        form: Form = "exact",
         width: float = 1e-3,
     ) -> None:
         super().__init__(lam, fraction, every, bn_mode)
-        if form not in ("exact", "finite_difference"):
-            raise ValueError(f"form must be exact or finite_difference, got {form!r}")
+        if form not in get_args(Form):
+            raise ValueError(f"form must be one of {', '.join(get_args(Form))}, got {form!r}")
         if not (math.isfinite(width) and width > 0):
             raise ValueError(f"width must be finite and above 0, got {width}")
         self.form, self.width = form, width
         self._smooth = False
+        self._compiled: CompiledPenalty | None = None
 
     @staticmethod
     @abstractmethod
@@ -85,19 +94,32 @@ class FourierSensitivityPenalty(InputGradientPenalty):
 
     def penalty(self, passed: Pass, step: Step) -> tuple[torch.Tensor, Figures]:
         """R, the shares of the three bands, and the share of images without gradient."""
-        return self._of_gradient(input_gradient(passed.loss, passed.images), passed, step)
+        return self._of_gradient(input_gradient(passed.loss, passed.images), passed.views, step.model)
 
-    def _of_gradient(self, gradient: torch.Tensor, passed: Pass, step: Step) -> tuple[torch.Tensor, Figures]:
-        mean = (gradient * channel_std(step.model)).mean(1)
-        p, zero = profile(mean, view_weights(passed.views))
+    def shares_pass(self, number: int) -> bool:
+        """As `InputGradientPenalty.shares_pass`; never for the compiled form."""
+        return self.form != "compiled" and super().shares_pass(number)
+
+    def _of_gradient(self, gradient: torch.Tensor, views: Views, model: nn.Module) -> tuple[torch.Tensor, Figures]:
+        mean = (gradient * channel_std(model)).mean(1)
+        p, zero = profile(mean, view_weights(views))
         size = min(gradient.shape[-2:])
-        try:
-            low, high = edges(size)
-        except ValueError as error:
-            raise UserError(f"reg: {error}") from error
+        low, high = edges(size)
         shares = p.detach()
         figures = {"low": shares[:low].sum(), "mid": shares[low:high].sum(), "high": shares[high:].sum()}
         return self.functional(p, size), figures | {"zero_gradient": zero}
+
+    def _apart(self, step: Step) -> Figures:
+        if self.form != "compiled":
+            return super()._apart(step)
+        if self._compiled is None or self._compiled.model is not step.model:
+            of_gradient = functools.partial(self._of_gradient, model=step.model)
+            self._compiled = CompiledPenalty(step.model, step.criterion, of_gradient, self.bn_mode)
+        edges(min(step.images.shape[-2:]))  # an error must not come from within the trace
+        gradients, value, figures = self._compiled(*self.share(step))
+        weight = self.lam * self.every
+        add_to_gradients(step.model, [weight * gradient for gradient in gradients])
+        return {"penalty": value} | figures
 
     def _backward(self, passed: Pass, step: Step) -> Figures:
         if self.form == "exact":
@@ -108,7 +130,7 @@ class FourierSensitivityPenalty(InputGradientPenalty):
         figures: Figures = {}
 
         def penalty(gradient: torch.Tensor) -> torch.Tensor:
-            value, shares = self._of_gradient(gradient, passed, step)
+            value, shares = self._of_gradient(gradient, passed.views, step.model)
             figures.update(shares)
             return value
 
@@ -163,9 +185,12 @@ def edges(size: int) -> tuple[int, int]:
     """(a, b): low is 1..a cycles per image, mid a+1..b, high the rest.
 
     Raises:
-        ValueError: `size` is below 6, where low is empty.
+        UserError: `size` is below 6, where low is empty.
     """
-    bands = band_edges(size, size)
+    try:
+        bands = band_edges(size, size)
+    except ValueError as error:
+        raise UserError(f"reg: {error}") from error
     return bands["low"][1], bands["mid"][1]
 
 
@@ -183,7 +208,8 @@ def profile(gradients: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tenso
         largest = gradients.abs().amax((1, 2))
         zero = largest <= ZERO
         scale = torch.where(zero, 0, 1 / largest)
-    power: torch.Tensor = RingPower.apply(gradients * scale[:, None, None])
+    traced = torch.compiler.is_compiling()  # autograd's own derivative there, which can be traced
+    power = (ring_power if traced else RingPower.apply)(gradients * scale[:, None, None])
     varying = power[:, 1:]
     total = varying.sum(1)
     zero = zero | (total <= FLAT * power.sum(1))

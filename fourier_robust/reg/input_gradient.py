@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
+from fourier_robust.arch.batch_norm import BNMode, batch_norm
 from fourier_robust.arch.normalize import Normalized
 from fourier_robust.aug.views import Views
 from fourier_robust.errors import UserError
 from fourier_robust.reg.step import Step
 
-BNMode = Literal["train", "eval"]
 Figures = dict[str, torch.Tensor]
 
 
@@ -39,7 +40,8 @@ class InputGradientPenalty(ABC):
 
     With several processes (DistributedDataParallel) every process's penalty is that of its own images. Wrap the model
     and call it as usual; with a pass of its own (not `Step.joint`) the loss's backward belongs under ``no_sync()``,
-    so that the penalty's backward, the last one, averages the sum of both.
+    so that the penalty's backward, the last one, averages the sum of both. A form that adds its gradient by itself
+    (`add_to_gradients`) averages it by itself: then the loss's backward is an ordinary one.
 
     Args:
         lam: weight of the penalty, finite, >= 0.
@@ -80,8 +82,13 @@ class InputGradientPenalty(ABC):
         if step.number % self.every:
             return {}
         with _one_line_errors(), torch.autocast(step.images.device.type, enabled=False):
-            passed = Pass(step.images, step.views, step.logits, step.loss) if step.joint else self.own_pass(step)
-            return self._backward(passed, step)
+            if not step.joint:
+                return self._apart(step)
+            return self._backward(Pass(step.images, step.views, step.logits, step.loss), step)
+
+    def _apart(self, step: Step) -> Figures:
+        """The penalty in a pass of its own."""
+        return self._backward(self.own_pass(step), step)
 
     def _backward(self, passed: Pass, step: Step) -> Figures:
         penalty, figures = self.penalty(passed, step)
@@ -91,12 +98,16 @@ class InputGradientPenalty(ABC):
 
     def own_pass(self, step: Step) -> Pass:
         """A pass over the penalty's share of the batch, in float32."""
+        images, views = self.share(step)
+        return self.run(images.requires_grad_(), views, step)
+
+    def share(self, step: Step) -> tuple[torch.Tensor, Views]:
+        """The penalty's share of the batch: (V*B,C,H,W) in the layout of the step's images, and their views."""
         rows = max(1, round(self.fraction * step.views.images.shape[1]))
         views = Views(step.views.images[:, :rows], step.views.targets[:, :rows], step.views.weights)
         nhwc = step.images.is_contiguous(memory_format=torch.channels_last)
         layout = torch.channels_last if nhwc else torch.contiguous_format
-        images = views.images.flatten(0, 1).detach().contiguous(memory_format=layout).requires_grad_()
-        return self.run(images, views, step)
+        return views.images.flatten(0, 1).detach().contiguous(memory_format=layout), views
 
     def run(self, images: torch.Tensor, views: Views, step: Step) -> Pass:
         """The pass over given (V*B,C,H,W) images, which require gradients."""
@@ -113,7 +124,7 @@ def input_gradient(values: torch.Tensor, images: torch.Tensor, weights: torch.Te
 
 def channel_std(model: nn.Module) -> torch.Tensor | float:
     """(1,C,1,1): a pixel's gradient times this is the gradient with respect to the normalised input."""
-    inner = getattr(model, "module", model)  # of DistributedDataParallel
+    inner = unwrapped(model)
     return inner.std if isinstance(inner, Normalized) else 1.0
 
 
@@ -125,24 +136,31 @@ def view_weights(views: Views) -> torch.Tensor:
     return rows.to(views.images.dtype).to(views.images.device, non_blocking=True)
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside DistributedDataParallel, or itself."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+def add_to_gradients(model: nn.Module, added: Sequence[torch.Tensor | None]) -> None:
+    """Add one tensor per trained parameter (None: nothing) to its gradient.
+
+    For gradients computed apart from ``backward()``, which DistributedDataParallel does not see: where `model` is one,
+    their mean over the processes is added. The loss's own backward is then averaged as usual.
+    """
+    pairs = [(weight, one) for weight, one in zip(trained(model), added, strict=True) if one is not None]
+    if isinstance(model, DistributedDataParallel):
+        flat = torch.cat([one.flatten() for _, one in pairs])
+        torch.distributed.all_reduce(flat, group=model.process_group)
+        flat /= torch.distributed.get_world_size(model.process_group)
+        pieces = flat.split([one.numel() for _, one in pairs])
+        pairs = [(weight, one.view_as(weight)) for (weight, _), one in zip(pairs, pieces, strict=True)]
+    for weight, one in pairs:
+        weight.grad = one if weight.grad is None else weight.grad.add_(one)
+
+
 def trained(model: nn.Module) -> list[nn.Parameter]:
     """The parameters that require gradients."""
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
-
-
-@contextlib.contextmanager
-def batch_norm(model: nn.Module, mode: BNMode) -> Iterator[None]:
-    """BatchNorm in `mode` and its running statistics left alone; everything is put back afterwards."""
-    layers = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    before = [(layer.training, layer.track_running_stats) for layer in layers]
-    for layer in layers:
-        layer.training = mode == "train"
-        layer.track_running_stats = mode == "eval" and layer.track_running_stats
-    try:
-        yield
-    finally:
-        for layer, (training, tracking) in zip(layers, before, strict=True):
-            layer.training, layer.track_running_stats = training, tracking
 
 
 @contextlib.contextmanager

@@ -1,10 +1,11 @@
 """A step with Fourier regularization against the plain step and against the published way; the penalty alone.
 
-    python scripts/bench/fourier_reg.py [--rounds 3]
+    python scripts/bench/fourier_reg.py [--rounds 3] [--compiled]
 
 ResNet-20 (batch 64) and ResNet-18 (batch 16), 32 x 32, float32, one thread. The published way is written out from its
 arithmetic: whole centred spectra, a boolean mask per ring, a loop over the batch. `fast` is the penalty on a quarter of
-the batch with BatchNorm's running statistics; its plain part also in bf16 where the processor has it.
+the batch with BatchNorm's running statistics; its plain part also in bf16 where the processor has it. With --compiled
+also ``form=compiled`` of it and of the whole batch, whose first calls take minutes.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class Steps:
         self.optimizer.zero_grad()
 
 
-def measure(name: str, net: torch.nn.Module, batch: int, rounds: int, goal: tuple[str, str]) -> None:
+def measure(name: str, net: torch.nn.Module, batch: int, rounds: int, goal: tuple[str, str], compiled: bool) -> None:
     """Print one network's ratios; `goal` is that of the exact step's cost and of the fast step's gain."""
     steps, fast = Steps(net, batch), LSF(LAM, fraction=0.25, bn_mode="eval")
     functions: dict[str, Callable[[], Any]] = {
@@ -106,6 +107,9 @@ def measure(name: str, net: torch.nn.Module, batch: int, rounds: int, goal: tupl
         "fast": partial(steps.ours, fast),
         "published": steps.published,
     }
+    if compiled:
+        functions["whole, compiled"] = partial(steps.ours, LSF(LAM, form="compiled"))
+        functions["fast, compiled"] = partial(steps.ours, LSF(LAM, fraction=0.25, bn_mode="eval", form="compiled"))
     if bf16_pays(CPU):
         functions |= {
             "plain, bf16": partial(steps.ours, NoRegularizer(), "bf16"),
@@ -117,6 +121,11 @@ def measure(name: str, net: torch.nn.Module, batch: int, rounds: int, goal: tupl
     report(f"{name}: exact step / published step", seconds["exact"] / seconds["published"], "at most 1.0")
     report(f"{name}: fast step / plain step", seconds["fast"] / seconds["plain"], "at most 1.8")
     report(f"{name}: published step / fast step", seconds["published"] / seconds["fast"], f"at least {goal[1]}")
+    if compiled:
+        report(
+            f"{name}: compiled step, whole batch / plain step", seconds["whole, compiled"] / seconds["plain"], "none"
+        )
+        report(f"{name}: compiled fast step / plain step", seconds["fast, compiled"] / seconds["plain"], "none")
     if "fast, bf16" in seconds:
         ratio = seconds["fast, bf16"] / seconds["plain, bf16"]
         report(f"{name}: fast step / plain step, both with the loss in bf16", ratio, "at most 1.8")
@@ -128,6 +137,7 @@ def main() -> None:
     """Measure and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--compiled", action="store_true", help="also form=compiled")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -141,8 +151,8 @@ def main() -> None:
     }
     seconds = compare(functions, rounds=25)
     report("penalty alone, batch 128: published / own", seconds["published"] / seconds["own"], "at least 5")
-    measure("ResNet-20", resnet20(10), 64, arguments.rounds, ("5.0", "3.3"))
-    measure("ResNet-18", resnet18(10), 16, arguments.rounds, ("3.0", "2"))
+    measure("ResNet-20", resnet20(10), 64, arguments.rounds, ("5.0", "3.3"), arguments.compiled)
+    measure("ResNet-18", resnet18(10), 16, arguments.rounds, ("3.0", "2"), arguments.compiled)
 
 
 if __name__ == "__main__":

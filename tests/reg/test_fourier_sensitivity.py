@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_gradcheck(name: str) -> None:
         logits = torch.func.functional_call(model, moved, (images,))
         loss = functional.cross_entropy(logits, batch.targets[0])
         gradient = torch.autograd.grad(loss, images, create_graph=True)[0]
-        return reg.lam * reg._of_gradient(gradient, step(model, batch), step(model, batch))[0]
+        return reg.lam * reg._of_gradient(gradient, batch, model)[0]
 
     first = model.net[0]
     inputs = [tensor.detach().clone().requires_grad_() for tensor in (first.weight, first.bias)]
@@ -187,7 +188,7 @@ def test_gradients_of_opposite_channels_cancel_after_normalisation() -> None:
     batch = views()
     gradient = torch.zeros(8, 3, 12, 12)
     gradient[:, 0, 0, 0], gradient[:, 1, 0, 0] = 0.25, -0.1  # times std 0.1 and 0.25
-    _, figures = reg._of_gradient(gradient, step(model, batch), step(model, batch))
+    _, figures = reg._of_gradient(gradient, batch, model)
     assert figures["zero_gradient"] == 1
 
 
@@ -204,6 +205,45 @@ def test_views_weigh_in_by_their_weight() -> None:
     ignored = LSF().add_gradient(step(model, batch._replace(weights=(1.0, 0.0))))
     assert float(ignored["penalty"]) == pytest.approx(float(each[0]["penalty"]), abs=1e-6)
     assert ignored["zero_gradient"] == 0
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.compile with its trace but without a C++ compiler, which would take minutes."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize(("kind", "bn_mode", "count"), [(LSF, "train", 1), (ASF, "eval", 2)])
+def test_compiled_is_exact(kind: type[FourierSensitivityPenalty], bn_mode: Any, count: int) -> None:
+    batch = views(count=count)
+    plain, found = loss_gradients(network(), batch), []
+    for form in ("exact", "compiled"):
+        model, reg = network(), kind(lam=3.0, form=form, bn_mode=bn_mode, fraction=0.5, every=2)
+        model.net[0].bias.requires_grad_(False)
+        before = copy.deepcopy(dict(model.named_buffers()))
+        assert not reg.shares_pass(0)
+        figures = reg.add_gradient(step(model, batch, joint=False))
+        again = reg.add_gradient(step(model, batch, joint=False, number=1))
+        assert again == {}
+        found.append((gradients(model) - plain, figures))
+        if form == "compiled":  # the loss's own two passes moved the statistics, the penalty's did not
+            assert model.net[1].num_batches_tracked == before["net.1.num_batches_tracked"] + 2
+    assert error(found[1][0], found[0][0]) < 1e-5
+    for name, value in found[0][1].items():
+        assert float(found[1][1][name]) == pytest.approx(float(value), abs=1e-6)
+
+
+@pytest.mark.usefixtures("traced")
+def test_compiled_refuses_what_it_cannot_trace() -> None:
+    class Branching(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x if x.mean() > 0 else -x
+
+    with pytest.raises(UserError, match=r"reg\.form=compiled: no trace of this network.*use reg\.form=exact"):
+        LSF(form="compiled").add_gradient(step(network(Branching()), views(), joint=False))
+    with pytest.raises(UserError, match="4x4 pixels have no low band"):
+        LSF(form="compiled").add_gradient(step(network(size=4), views(size=4), joint=False))
 
 
 @pytest.mark.parametrize(("joint", "bn_mode"), [(True, "train"), (False, "train"), (False, "eval")])
