@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fourier_robust.config import CORRUPTION, conf_dir, validate
+from fourier_robust.config import CORRUPTION, LABELS, OF_ANY_DATA, conf_dir, validate
 from fourier_robust.engine.interrupt import Interrupted
 from fourier_robust.errors import UserError
 
@@ -35,8 +35,21 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
         raise UserError(f"{missing[0]} is required: give {missing[0]}=...")
     config = _plain(cfg, resolve=True)
     validate(config)
+    _settle_labels(config.get("dataset", {}))
     _settle_corruption(config)
     return config
+
+
+def _settle_labels(dataset: dict[str, Any]) -> None:
+    """Check ``dataset.label_noise``; where there is none, its keys go (the run's hash stays)."""
+    if not LABELS.keys() <= dataset.keys():
+        return
+    share = dataset["label_noise"] = float(dataset["label_noise"])  # 1 and 1.0 are one experiment
+    if not 0 <= share <= 1:
+        raise UserError(f"dataset.label_noise={share:g}: must lie in 0 to 1")
+    if share == 0:
+        for key in LABELS:
+            del dataset[key]
 
 
 def _settle_corruption(config: dict[str, Any]) -> None:
@@ -73,14 +86,23 @@ def _generator(config: Mapping[str, Any], name: str) -> Any:
 
 
 def build_dataset(config: Mapping[str, Any]) -> Any:
-    """The data set of `config`, with every image corrupted where ``dataset.corruption`` says so.
+    """The data set of `config`: every image corrupted, training labels shuffled, where its settings say so.
 
     Raises:
         UserError: a refused argument.
     """
-    settings = {key: value for key, value in config["dataset"].items() if key in CORRUPTION}
-    rest = {key: value for key, value in config["dataset"].items() if key not in CORRUPTION}
-    dataset = build({"dataset": rest}, "dataset")
+    settings = {key: value for key, value in config["dataset"].items() if key in OF_ANY_DATA}
+    rest = {key: value for key, value in config["dataset"].items() if key not in OF_ANY_DATA}
+    dataset = _corrupted(build({"dataset": rest}, "dataset"), settings, config)
+    if not settings.get("label_noise"):
+        return dataset
+    from fourier_robust.dataset.shuffled_labels import ShuffledLabels
+
+    return ShuffledLabels(dataset, settings["label_noise"], settings["label_seed"])
+
+
+def _corrupted(dataset: Any, settings: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
+    """`dataset`, or with every image corrupted where `settings` say so."""
     if settings.get("corruption") in (None, "none"):
         return dataset
     from fourier_robust.corruption.dataset import Corrupted
@@ -94,9 +116,12 @@ def build_dataset(config: Mapping[str, Any]) -> Any:
 
 
 def data_name(name: str, dataset: Mapping[str, Any]) -> str:
-    """What tables call a data set of group choice `name`: ``cifar10``, or ``cifar10+fog-3`` where it is corrupted."""
-    corrupted = dataset.get("corruption") not in (None, "none")
-    return f"{name}+{dataset['corruption']}-{dataset['severity']}" if corrupted else name
+    """What tables call a data set of group choice `name`: ``cifar10``, or ``cifar10+fog-3+shuffled-1`` if changed."""
+    if dataset.get("corruption") not in (None, "none"):
+        name += f"+{dataset['corruption']}-{dataset['severity']}"
+    if dataset.get("label_noise"):
+        name += f"+shuffled-{dataset['label_noise']:g}"
+    return name
 
 
 def _plain(cfg: DictConfig, resolve: bool = False) -> dict[str, Any]:

@@ -26,7 +26,16 @@ TOP_LEVEL = {
     "precision": "Literal['fp32', 'bf16']",
 }
 
-CORRUPTION = {"corruption": "str | None", "severity": "int | None", "corruption_seed": "int"}  # of any data set
+CORRUPTION = {"corruption": "str | None", "severity": "int | None", "corruption_seed": "int"}
+LABELS = {"label_noise": "float", "label_seed": "int"}
+PREPROCESS = {
+    "mean": "list | None",
+    "std": "list | None",
+    "size": "int | None",
+    "resize": "int | None",
+    "interpolation": "str | None",
+}
+OF_ANY_DATA = CORRUPTION | LABELS  # keys of dataset that the front doors read themselves
 
 
 def conf_dir() -> Path:
@@ -44,9 +53,12 @@ def validate(config: Mapping[str, Any]) -> None:
     for key, annotation in TOP_LEVEL.items():
         if key in config:
             _check(key, config[key], annotation)
-    for key, annotation in CORRUPTION.items():
+    for key, annotation in OF_ANY_DATA.items():
         if key in config.get("dataset", {}):
             _check(f"dataset.{key}", config["dataset"][key], annotation)
+    for key, annotation in PREPROCESS.items():
+        if key in config.get("preprocess", {}):
+            _check(f"preprocess.{key}", config["preprocess"][key], annotation)
     for path, node in _nodes(config):
         target = node["_target_"]
         if str(target).startswith("fourier_robust."):
@@ -69,7 +81,7 @@ def _check_node(path: str, node: Mapping[str, Any], signature: tuple[dict[str, s
     arguments, open_ended = signature
     name = node["_target_"].rsplit(".", 1)[1]
     for key, value in node.items():
-        if key in HYDRA_KEYS or (path == "dataset" and key in CORRUPTION):
+        if key in HYDRA_KEYS or (path == "dataset" and key in OF_ANY_DATA):
             continue
         if value is None and f"{path}.{key}" in FROM_DATA:
             continue

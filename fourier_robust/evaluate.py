@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fourier_robust.errors import UserError
 from fourier_robust.usage import asked_for, usage
+
+if TYPE_CHECKING:
+    from fourier_robust.subject import Subject
 
 
 def main() -> None:
@@ -22,7 +26,7 @@ def main() -> None:
 
 
 def evaluate(config: dict[str, Any], names: dict[str, str]) -> None:
-    """Measure one checkpoint with one suite; without a checkpoint, write the images that the suite saves.
+    """Measure one model with one suite; without a checkpoint, write the images that the suite saves.
 
     Args:
         config: resolved and checked.
@@ -31,18 +35,31 @@ def evaluate(config: dict[str, Any], names: dict[str, str]) -> None:
     Raises:
         UserError: no usable checkpoint, missing data, or class counts that disagree; nothing is written then.
     """
-    from fourier_robust.cli import build, build_dataset
-    from fourier_robust.run.checkpoint import read
+    from fourier_robust.subject import subject_of
 
-    device = build(config, "device").prepare()
     if config["ckpt"] is None:
         _write_alone(config)
         return
-    checkpoint = read(Path(config["ckpt"]))
-    subject = _subject(config, names, checkpoint)
-    dataset = build_dataset({**config, "dataset": subject["dataset"]})
+    measure(lambda: subject_of(config, names), config)
+
+
+def measure(who: Callable[[], Subject], config: Mapping[str, Any]) -> Path:
+    """Ask the suite of `config` of a model; leaves tables, pictures and a receipt in the folder it returns.
+
+    Args:
+        who: gives the model; called once the device is ready.
+        config: resolved and checked.
+
+    Raises:
+        UserError: see `evaluate`.
+    """
+    from fourier_robust.cli import build, build_dataset
+
+    device = build(config, "device").prepare()
+    subject = who()
+    dataset = build_dataset({**config, "dataset": subject.dataset})
     suite = build(config, "suite")
-    model = _model(subject, checkpoint, dataset).to(device)
+    model = subject.model(dataset, device)
     conditions = suite.conditions(dataset)  # missing data is known here, before any work
     _write_images(suite)
 
@@ -50,18 +67,20 @@ def evaluate(config: dict[str, Any], names: dict[str, str]) -> None:
     from fourier_robust.report.table import table_of
     from fourier_robust.run.eval_record import EvalRecord
 
-    trained = subject["names"]
-    own_data = not checkpoint.meta or trained["dataset"] == subject["data"]
-    record = EvalRecord(checkpoint, suite.name if own_data else f"{suite.name}.{dataset.name}", device)
+    trained = subject.names
+    own_data = subject.ours and trained["dataset"] == subject.data
+    folder = suite.name if own_data else f"{suite.name}.{dataset.name}"
+    record = EvalRecord(subject.checkpoint, folder, device, subject.preprocessing)
     started = time.perf_counter()
     outcomes, data, reused = _outcomes(model, dataset, suite, conditions, config, device, record)
     rows = _rows(suite, suite.measure(outcomes), record.run, subject)
-    remarks = [*suite.remarks(), f"precision {config['precision']}"]
-    who = f"{trained['dataset']}/{trained['arch']}/{trained['aug']}-{trained['reg']}"
-    table = table_of(rows, who, remarks)
+    remarks = [*suite.remarks(), *subject.remarks(), f"precision {config['precision']}"]
+    title = f"{trained['dataset']}/{trained['arch']}/{trained['aug']}-{trained['reg']}" if subject.ours else record.run
+    table = table_of(rows, title, remarks)
     receipt = {
         "config": config,
         "subject": trained,
+        "preprocessing": subject.preprocessing,
         "conditions_wanted": len(conditions),
         "conditions_measured": len(outcomes),
         "conditions_reused": reused,  # measured by an earlier launch; not in the wall time
@@ -71,10 +90,11 @@ def evaluate(config: dict[str, Any], names: dict[str, str]) -> None:
         "data": data,
         "wall_seconds": round(time.perf_counter() - started, 1),
     }
-    files = {"table.png": table_png(table), **(suite.files(outcomes, who) if hasattr(suite, "files") else {})}
+    files = {"table.png": table_png(table), **(suite.files(outcomes, title) if hasattr(suite, "files") else {})}
     record.finish(rows, table.records(), files, receipt)
     written = ", ".join(["results.csv", "table.csv", *files, "eval.json"])
     print(f"\n{table.text()}\n\nwrote {written} in {record.folder}")
+    return record.folder
 
 
 def _write_alone(config: Mapping[str, Any]) -> None:
@@ -97,11 +117,11 @@ def _write_images(suite: Any) -> None:
         print(write(release, suite.workers))
 
 
-def _rows(suite: Any, measurements: Any, run: str, subject: Mapping[str, Any]) -> list[Any]:
+def _rows(suite: Any, measurements: Any, run: str, subject: Subject) -> list[Any]:
     """Measurements as rows: who was measured is added here."""
     from fourier_robust.run.results import Row
 
-    trained = subject["names"]
+    trained = subject.names
     return [
         Row(
             run=run,
@@ -109,9 +129,9 @@ def _rows(suite: Any, measurements: Any, run: str, subject: Mapping[str, Any]) -
             dataset=item.condition.dataset,
             corruption=item.condition.corruption,
             severity=item.condition.severity,
-            attack=None,
+            attack=item.condition.attack,
             eps=item.condition.eps,
-            score=None,
+            score=item.condition.score,
             metric=item.metric,
             value=item.estimate.value,
             ci_low=item.estimate.low,
@@ -122,57 +142,10 @@ def _rows(suite: Any, measurements: Any, run: str, subject: Mapping[str, Any]) -
             arch=trained["arch"],
             aug=trained["aug"],
             reg=trained["reg"],
-            seed=subject["seed"],
+            seed=subject.seed,
         )
         for item in measurements
     ]
-
-
-def _subject(config: Mapping[str, Any], names: Mapping[str, str], checkpoint: Any) -> dict[str, Any]:
-    """Configs of model and data: the checkpoint's own, or the command line's for somebody else's file."""
-    from fourier_robust.cli import data_name
-
-    own = checkpoint.meta.get("config", {})
-    trained = dict(checkpoint.meta.get("names", {}))
-    if own and "arch" in names and names["arch"] != trained["arch"]:
-        raise UserError(f"{checkpoint.path} holds {trained['arch']}, not arch={names['arch']}")
-    if not own and not {"arch", "dataset"} <= names.keys():
-        raise UserError(f"{checkpoint.path} does not say what it holds: give arch=... and dataset=...")
-    chosen = config.get("dataset", {})
-    whole = "_target_" in chosen  # else at most another corruption of the training run's data
-    dataset = dict(chosen) if whole else {**own["dataset"], **chosen}
-    if not whole and dataset.get("root") == own["paths"]["data_dir"]:  # the data folder of now, not of training time
-        dataset["root"] = config["paths"]["data_dir"]
-    unknown = {"dataset": "unknown", "arch": names.get("arch", ""), "aug": "unknown", "reg": "unknown"}
-    return {
-        "arch": own.get("arch") or config.get("arch"),
-        "dataset": dataset,
-        "data": names["dataset"] if whole else data_name(trained["dataset"].split("+")[0], dataset),
-        "names": trained or unknown,
-        "seed": own.get("seed"),
-        "classes": len(checkpoint.meta.get("class_names", ())) or None,
-    }
-
-
-def _model(subject: Mapping[str, Any], checkpoint: Any, dataset: Any) -> Any:
-    """The model with the checkpoint's weights; a mismatch in classes or architecture is one line."""
-    from fourier_robust.arch.normalize import Normalized
-    from fourier_robust.cli import build
-
-    arch = {**subject["arch"], "num_classes": subject["arch"].get("num_classes") or dataset.num_classes}
-    classes = subject["classes"] or arch["num_classes"]
-    if classes != dataset.num_classes:
-        raise UserError(f"{checkpoint.path} knows {classes} classes, but {dataset.name} has {dataset.num_classes}")
-    if "pretrained" in arch:  # the checkpoint brings the weights
-        arch["pretrained"] = False
-    model = Normalized(build({"arch": arch}, "arch"), dataset.mean, dataset.std)
-    target = model if checkpoint.meta else model.net  # somebody else's weights come without our first layer
-    try:
-        target.load_state_dict(checkpoint.weights)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{checkpoint.path} does not fit the architecture: {reason}") from error
-    return model.eval()
 
 
 def _outcomes(
@@ -186,37 +159,55 @@ def _outcomes(
     from fourier_robust.metric.outcome import Outcome
 
     model.to(memory_format=memory_format(device, config["precision"]))
-    on_gpu = 250 if hasattr(suite, "gradient") else 1000  # what a backward pass needs stays in memory
+    on_gpu = 250 if hasattr(suite, "observation") else 1000  # gradients, features and attacks need room
     batch_size = config["batch_size"] or (on_gpu if device.type == "cuda" else 128)
-    outcomes, data, reused = {}, {}, 0
-    with tqdm(conditions, unit="condition", disable=None) as bar:
-        for condition in bar:
+    outcomes: dict[Any, Any] = {}
+    data: dict[str, str] = {}
+    waiting: deque[tuple[Any, int, str]] = deque()  # asked for, not yet observed
+
+    def keep(condition: Any, wanted: int, found: Any) -> None:
+        if len(found.label) != wanted:
+            raise UserError(f"{condition.key}: {wanted} images wanted, {len(found.label)} read")
+        outcomes[condition] = found
+        bar.update()
+
+    def unfinished() -> Iterator[Any]:
+        for condition in conditions:
             bar.set_description(condition.key)
             source = suite.source(dataset, condition, device, batch_size)
             data[condition.key] = source.identity
             identity = record.identity(source.identity, config["precision"])
             stored = record.store.load(condition.key, identity) if config["resume"] else None
             if stored is None:
-                found = _observe(model, suite, source.batches, config["precision"])
-                arrays = {key: value.numpy() for key, value in found._asdict().items()}
-                record.store.save(condition.key, identity, arrays)
+                waiting.append((condition, source.n, identity))
+                yield condition, source
             else:
-                reused += 1
                 kind = getattr(suite, "observation", Outcome)
-                found = kind(**{key: torch.from_numpy(value) for key, value in stored.items()})
-            if len(found.label) != source.n:
-                raise UserError(f"{condition.key}: {source.n} images wanted, {len(found.label)} read")
-            outcomes[condition] = found
-    return outcomes, data, reused
+                keep(condition, source.n, kind(**{key: torch.from_numpy(value) for key, value in stored.items()}))
+
+    measured = 0
+    with tqdm(total=len(conditions), unit="condition", disable=None) as bar:
+        for found in _observed(model, suite, unfinished(), batch_size, config["precision"]):
+            condition, wanted, identity = waiting.popleft()
+            keep(condition, wanted, found)
+            record.store.save(condition.key, identity, {key: value.numpy() for key, value in found._asdict().items()})
+            measured += 1
+    return {condition: outcomes[condition] for condition in conditions}, data, len(conditions) - measured
 
 
-def _observe(model: Any, suite: Any, batches: Any, precision: Any) -> Any:
-    """The pass that the suite asks for: input gradients, handed to it batch by batch, or logits."""
-    if hasattr(suite, "gradient"):
-        from fourier_robust.engine.gradient import input_gradients
-
-        return suite.observe(input_gradients(model, batches, suite.gradient, precision))
-    from fourier_robust.engine.predict import predict
+def _observed(model: Any, suite: Any, sources: Any, batch_size: int, precision: Any) -> Iterator[Any]:
+    """Of each (condition, source) in turn: what the suite itself sees in the model, or the outcomes of its logits."""
+    from fourier_robust.engine.predict import predict, predict_each
     from fourier_robust.metric.outcome import outcome
 
-    return outcome(*predict(model, batches, precision)[:2])
+    if hasattr(suite, "observe"):
+        for condition, source in sources:
+            yield suite.observe(model, source, condition, precision)
+    elif hasattr(suite, "changed"):
+        for condition, source in sources:
+            with suite.changed(model, condition):
+                prediction = predict(model, source.batches, precision)
+            yield outcome(prediction.logits, prediction.labels)
+    else:
+        for prediction in predict_each(model, (source.batches for _, source in sources), batch_size, precision):
+            yield outcome(prediction.logits, prediction.labels)

@@ -23,6 +23,8 @@ from fourier_robust.config import conf_dir
 from fourier_robust.corruption.base import SEVERITIES
 from fourier_robust.corruption.seeded import condition_seed, corrupt, image_seeds
 from fourier_robust.errors import UserError
+from fourier_robust.fourier.spectrum import half_power, whole_plane
+from fourier_robust.report.spectra_figure import Panel, spectra_png
 
 GAP = 2  # pixels between two images
 
@@ -70,31 +72,18 @@ def draw_grid(path: Path, generators: Mapping[str, Any], image: torch.Tensor, se
     figure.savefig(path, dpi=170, metadata={"Software": None})
 
 
-def spectrum(change: torch.Tensor) -> np.ndarray:
-    """Mean power of (N,3,H,W) per frequency, zero frequency in the middle: (H,W), log10."""
-    power = torch.fft.fft2(change.double(), norm="ortho").abs().square().mean((0, 1))
-    return torch.fft.fftshift(power).clamp(min=1e-9).log10().numpy()
+def power(change: torch.Tensor) -> np.ndarray:
+    """Mean power of (N,3,H,W) per frequency, zero frequency in the middle: (H,W)."""
+    return whole_plane(half_power(change.double()).mean((0, 1)), change.shape[-1]).numpy()
 
 
 def draw_spectra(path: Path, generators: Mapping[str, Any], images: torch.Tensor, severity: int, seed: int) -> None:
     """A panel for the clean images, then one per corruption; one colour scale for all."""
-    from matplotlib.figure import Figure
-
-    panels = {"clean images": spectrum(images - images.mean((2, 3), keepdim=True))}
+    panels = [Panel("clean images", power(images - images.mean((2, 3), keepdim=True)))]
     for name in generators:
-        panels[name] = spectrum(corrupted(generators, name, severity, images, seed) - images)
-    rows = -(-len(panels) // 5)
-    figure = Figure(figsize=(9, 1.75 * rows + 0.4), layout="constrained")
-    low, high = (np.quantile(np.stack(list(panels.values())), share) for share in (0.01, 0.99))
-    cells = figure.subplots(rows, 5, squeeze=False).ravel()
-    for axes in cells:
-        axes.axis("off")
-    for axes, (name, values) in zip(cells, panels.items(), strict=False):
-        drawn = axes.imshow(values, cmap="magma", vmin=low, vmax=high)
-        axes.set_title(name, size=8)
-    figure.colorbar(drawn, ax=list(cells), shrink=0.6, label="log10 power of the change, images in [0,1]")
-    figure.suptitle(f"zero frequency in the middle; severity {severity}, n = {len(images)}", size=8)
-    figure.savefig(path, dpi=150, metadata={"Software": None})
+        panels.append(Panel(name, power(corrupted(generators, name, severity, images, seed) - images)))
+    title = f"zero frequency in the middle; severity {severity}, n = {len(images)}"
+    path.write_bytes(spectra_png(title, panels, "mean power of the change, pixels in [0,1]"))
 
 
 def main() -> None:

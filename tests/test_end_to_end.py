@@ -7,13 +7,16 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from fourier_robust.dataset.base import Batch
 from fourier_robust.errors import UserError
 from fourier_robust.run.results import COLUMNS
+from fourier_robust.suite.base import Condition, Source
 
 Train = Callable[..., Path]
 Evaluate = Callable[..., None]
@@ -91,28 +94,72 @@ def test_an_interrupted_evaluation_resumes_to_the_same_bytes(
     import fourier_robust.engine.predict as engine
 
     folder = train_tiny()
-    settings = ("suite=corruptions", "suite.corruptions=[shot_noise]")
+    settings = ("suite=corruptions", "suite.corruptions=[shot_noise]", "batch_size=48")
     evaluate_tiny(folder, *settings)
     results = folder / "eval/corruptions/results.csv"
     whole = results.read_bytes()
     shutil.rmtree(folder / "eval")
 
-    predict, calls = engine.predict, []
+    forward, sizes = engine._predict, []
 
-    def dies(*args: object, **rest: object) -> object:
-        calls.append(1)
-        if len(calls) == 4:
+    def dies(model: Any, batch: Batch, precision: Any) -> engine.Prediction:
+        if sizes == [48, 48]:
+            sizes.clear()
             raise KeyboardInterrupt
-        return predict(*args, **rest)
+        sizes.append(len(batch.labels))
+        return forward(model, batch, precision)
 
-    monkeypatch.setattr(engine, "predict", dies)
+    monkeypatch.setattr(engine, "_predict", dies)
     with pytest.raises(KeyboardInterrupt):
         evaluate_tiny(folder, *settings)
     assert not results.exists()
     evaluate_tiny(folder, *settings)
-    assert len(calls) == 4 + 3  # six conditions, three of them kept
+    assert sizes == [48, 48]  # six conditions of 32 images, three of them kept
     assert results.read_bytes() == whole
     assert json.loads((results.parent / "eval.json").read_text())["conditions_reused"] == 3
+
+
+def test_conditions_share_batches_and_keep_their_own_images(train_tiny: Train, evaluate_tiny: Evaluate) -> None:
+    folder = train_tiny()
+    settings = ("suite=heatmap", "suite.images=12", "suite.cells=rings", "suite.per_ring=1")
+    found = []
+    for batch_size in (4, 5, 100):  # conditions of 12 images: each alone, across their borders, many in a batch
+        evaluate_tiny(folder, *settings, f"batch_size={batch_size}")
+        found.append([(row["metric"], row["value"], row["n"]) for row in table(folder / "eval/heatmap/results.csv")])
+        shutil.rmtree(folder / "eval")
+    assert found[0] == found[1] == found[2]
+
+
+def test_too_few_images_name_the_condition(
+    train_tiny: Train, evaluate_tiny: Evaluate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fourier_robust.suite.heatmap import Heatmap
+
+    source = Heatmap.source
+
+    def short(suite: Heatmap, dataset: Any, condition: Condition, *rest: Any) -> Source:
+        whole = source(suite, dataset, condition, *rest)
+        return whole if condition.corruption != "fourier_0_0" else whole._replace(n=whole.n + 1)
+
+    monkeypatch.setattr(Heatmap, "source", short)
+    with pytest.raises(UserError, match=r"^shapes-fourier_0_0: 13 images wanted, 12 read$"):
+        evaluate_tiny(train_tiny(), "suite=heatmap", "suite.images=12", "suite.cells=rings", "suite.per_ring=1")
+
+
+def test_features_of_layers(train_tiny: Train, evaluate_tiny: Evaluate) -> None:
+    folder = train_tiny()
+    with pytest.raises(UserError, match=r"suite\.layers: the model has no module net\.heat; nearest: net\.head"):
+        evaluate_tiny(folder, "suite=heatmap_layers", "suite.layers=[net.head,net.heat]")
+    assert not (folder / "eval").exists()
+    settings = ("suite=heatmap_layers", "suite.images=4", "suite.cells=rings", "suite.per_ring=1")
+    evaluate_tiny(folder, *settings, "suite.layers=[net.groups.0,net]")
+    rows = table(folder / "eval/heatmap_layers/results.csv")
+    assert [row["corruption"] for row in rows if row["metric"] == "mean_feature_distance"] == ["net.groups.0", "net"]
+    whole = (folder / "eval/heatmap_layers/results.csv").read_bytes()
+    evaluate_tiny(folder, *settings, "suite.layers=[net.groups.0,net]")
+    assert (folder / "eval/heatmap_layers/results.csv").read_bytes() == whole
+    receipt = json.loads((folder / "eval/heatmap_layers/eval.json").read_text())
+    assert receipt["conditions_reused"] == receipt["conditions_wanted"] == 2
 
 
 def test_outcomes_of_other_weights_are_not_reused(train_tiny: Train, evaluate_tiny: Evaluate) -> None:
@@ -183,5 +230,5 @@ def test_somebody_elses_state_dict(train_tiny: Train, evaluate_tiny: Evaluate, t
     with pytest.raises(UserError, match="does not fit the architecture"):
         evaluate_tiny(path, "arch=speednet", "dataset=shapes", "dataset.num_test=32")
     evaluate_tiny(path, "arch=resnet20", "dataset=shapes", "dataset.num_test=32")
-    row = table(tmp_path / "eval/theirs/clean/results.csv")[0]
+    row = table(tmp_path / "eval/theirs/clean.shapes/results.csv")[0]
     assert (row["run"], row["arch"], row["train_dataset"], row["seed"]) == ("theirs", "resnet20", "unknown", "")

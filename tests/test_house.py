@@ -27,6 +27,8 @@ FLOORS = {
     "config": 5,
     "usage": 5,
     "cli": 5,
+    "subject": 5,
+    "api": 5,
     "train": 5,
     "evaluate": 5,
 }

@@ -58,7 +58,7 @@ SMALL = ("dataset.num_train=16", "dataset.num_val=8", "dataset.num_test=8")
 
 @pytest.mark.parametrize("name", choices("arch"))
 def test_arch(name: str) -> None:
-    extra = ("arch.name=resnet18",) if name == "timm" else ()
+    extra = ("arch.name=resnet18",) if name in ("timm", "torchvision") else ()
     two_steps(*SMALL, f"arch={name}", *extra)
 
 
@@ -128,7 +128,7 @@ def test_user_facing_keys_change_only_on_purpose() -> None:
         for name in choices(group):
             command, extra = ("eval", ("ckpt=x",)) if group == "suite" else ("train", ())
             if group == "dataset":  # keys that are there only when they are used
-                extra = ("dataset.corruption=brightness", "dataset.severity=1")
+                extra = ("dataset.corruption=brightness", "dataset.severity=1", "dataset.label_noise=0.5")
             config, _ = compose_config(command, f"{group}={name}", *extra)
             found |= {f"{group}={name} {key}" for key in leaves(config[group], group)}
     for command, extra in (("train", ()), ("eval", ("ckpt=x",))):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import torch
 from PIL import Image
 
+Interpolation = Literal["bilinear", "bicubic", "lanczos"]
 _TRIES = 10  # torchvision's; then the largest central crop of allowed aspect ratio
 
 
@@ -20,18 +21,22 @@ class Crop(Protocol):
 
 
 class CentreCrop:
-    """Short side to `resize` pixels (bilinear, antialiased), then the central `size` x `size`; draws nothing.
+    """Short side to `resize` pixels (antialiased), then the central `size` x `size`; draws nothing.
 
     Args:
         size: pixels of the result.
         resize: pixels of the short side before the crop, at least `size`.
+        interpolation: ``bilinear``, ``bicubic`` or ``lanczos``.
 
     Source: torchvision's ``Resize(resize)`` and ``CenterCrop(size)`` on Pillow images, to the byte.
     """
 
-    def __init__(self, size: int, resize: int) -> None:
+    def __init__(self, size: int, resize: int, interpolation: Interpolation = "bilinear") -> None:
         if not 1 <= size <= resize:
             raise ValueError(f"size={size} must lie in 1 to resize={resize}")
+        if interpolation not in get_args(Interpolation):
+            raise ValueError(f"interpolation={interpolation!r} must be one of {', '.join(get_args(Interpolation))}")
+        self._filter = Image.Resampling[interpolation.upper()]
         self.size = size
         self.resize = resize
 
@@ -41,7 +46,7 @@ class CentreCrop:
         short = min(width, height)
         if short != self.resize:
             width, height = int(self.resize * width / short), int(self.resize * height / short)
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
+            image = image.resize((width, height), self._filter)
         left, top = round((width - self.size) / 2), round((height - self.size) / 2)
         return image.crop((left, top, left + self.size, top + self.size))
 

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from fourier_robust.dataset.arguments import at_least, rgb_constants
-from fourier_robust.dataset.crops import CentreCrop, Crop, RandomResizedCrop
+from fourier_robust.dataset.crops import CentreCrop, Crop, Interpolation, RandomResizedCrop
 from fourier_robust.dataset.holdout import stratified_holdout
 from fourier_robust.dataset.locate import ImageFiles, image_files, missing, places, subfolders
 from fourier_robust.dataset.streaming import StreamingSplit, worker_count
@@ -27,6 +27,7 @@ class ImageFolder:
         root: the folder that holds train/ and val/.
         size: pixels, of every image the model sees.
         resize: pixels of the short side before the central crop of evaluation.
+        interpolation: of that resize: "bilinear", "bicubic" or "lanczos".
         num_workers: decoding processes; 0 decodes in this one, None takes one per core, 8 at most.
         val_size: images of `val`, cut from train/, classes in proportion; 0 trains on all of them.
         val_seed: decides which images those are.
@@ -45,6 +46,7 @@ class ImageFolder:
         root: str,
         size: int = 224,
         resize: int = 256,
+        interpolation: Interpolation = "bilinear",
         num_workers: int | None = None,
         val_size: int = 0,
         val_seed: int = 0,
@@ -55,7 +57,7 @@ class ImageFolder:
     ) -> None:
         if train_crop not in ("random_resized", "none"):
             raise ValueError(f"train_crop={train_crop!r} must be 'random_resized' or 'none'")
-        self._test_crop = CentreCrop(size, resize)
+        self._test_crop = CentreCrop(size, resize, interpolation)
         self._train_crop: Crop = RandomResizedCrop(size) if train_crop == "random_resized" else self._test_crop
         self._num_workers = worker_count(num_workers)
         self._num_classes = None if num_classes is None else at_least("num_classes", num_classes, 1)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from fourier_robust.dataset.arguments import exactly
+from fourier_robust.dataset.crops import Interpolation
 from fourier_robust.dataset.imagefolder import ImageFolder
 from fourier_robust.errors import UserError
 
@@ -24,6 +25,7 @@ class ImageNet(ImageFolder):
         root: data folder; ``root/imagenet``, ``root/ILSVRC2012`` and `root` are searched for train/ and val/.
         size: as in `ImageFolder`.
         resize: as in `ImageFolder`.
+        interpolation: as in `ImageFolder`.
         num_workers: as in `ImageFolder`.
         val_size: as in `ImageFolder`.
         val_seed: as in `ImageFolder`.
@@ -43,6 +45,7 @@ class ImageNet(ImageFolder):
         root: str,
         size: int = 224,
         resize: int = 256,
+        interpolation: Interpolation = "bilinear",
         num_workers: int | None = None,
         val_size: int = 10000,
         val_seed: int = 0,
@@ -52,7 +55,9 @@ class ImageNet(ImageFolder):
         num_classes: int = _CLASSES,
     ) -> None:
         exactly("num_classes", num_classes, _CLASSES)
-        super().__init__(root, size, resize, num_workers, val_size, val_seed, train_crop, mean, std, num_classes)
+        super().__init__(
+            root, size, resize, interpolation, num_workers, val_size, val_seed, train_crop, mean, std, num_classes
+        )
         self.name = "imagenet"
 
     def _check_classes(self, folder: Path, names: tuple[str, ...]) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
 
 from fourier_robust.dataset.base import Batch
+from fourier_robust.engine.rebatch import Rebatch
 
 Precision = Literal["fp32", "bf16"]
 
@@ -35,7 +37,6 @@ def memory_format(device: torch.device, precision: Precision) -> torch.memory_fo
     return torch.contiguous_format if plain else torch.channels_last
 
 
-@torch.inference_mode()
 def predict(model: nn.Module, batches: Iterable[Batch], precision: Precision = "fp32") -> Prediction:
     """Logits of every image of `batches`, in evaluation mode; the model's mode is restored afterwards.
 
@@ -47,19 +48,78 @@ def predict(model: nn.Module, batches: Iterable[Batch], precision: Precision = "
     Raises:
         ValueError: no batches.
     """
+    with evaluating(model):
+        parts = [_predict(model, batch, precision) for batch in batches]
+    if not parts:
+        raise ValueError("nothing to predict: no batches")
+    return _on_cpu(_joined(parts))
+
+
+def predict_each(
+    model: nn.Module, sources: Iterable[Iterable[Batch]], batch_size: int, precision: Precision = "fp32"
+) -> Iterator[Prediction]:
+    """A prediction per source, in their order, as `predict` gives it; batches are filled across their borders.
+
+    So hundreds of small sources cost as many passes as one large. A source's prediction comes before the next source is
+    asked for, unless its last images wait for others to fill their batch.
+
+    Args:
+        model: see `predict`.
+        sources: the batches of each, of any size; asked for one after the other.
+        batch_size: images per pass, > 0.
+        precision: see `predict`.
+
+    Raises:
+        ValueError: a source without images.
+    """
+    rebatch = Rebatch(batch_size)
+    parts: list[Prediction] = []  # of images whose source is not finished
+    read: deque[int] = deque()  # images of each source that was read to its end
+
+    def finished(batches: Iterable[Batch]) -> Iterator[Prediction]:
+        nonlocal parts
+        parts += [_predict(model, batch, precision) for batch in batches]
+        held = sum(len(part.labels) for part in parts)
+        while read and held >= read[0]:
+            whole, count = _joined(parts), read.popleft()
+            yield _on_cpu(Prediction(*(column[:count] for column in whole)))
+            parts, held = [Prediction(*(column[count:] for column in whole))], held - count
+
+    with evaluating(model):
+        for source in sources:
+            count = 0
+            for batch in source:
+                count += len(batch.labels)
+                yield from finished(rebatch.add(batch))
+            if not count:
+                raise ValueError("nothing to predict: no images")
+            read.append(count)
+            yield from finished(())
+        yield from finished(rebatch.rest())
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; the model's own mode again afterwards."""
     was_training = model.training
     model.eval()
-    logits, labels, indices = [], [], []
     try:
-        for batch in batches:
-            device = batch.images.device
-            images = batch.images.contiguous(memory_format=memory_format(device, precision))
-            with autocast(device, precision):
-                logits.append(model(images).float())
-            labels.append(batch.labels)
-            indices.append(batch.indices)
+        yield
     finally:
         model.train(was_training)
-    if not logits:
-        raise ValueError("nothing to predict: no batches")
-    return Prediction(torch.cat(logits).cpu(), torch.cat(labels).cpu(), torch.cat(indices))
+
+
+def _predict(model: nn.Module, batch: Batch, precision: Precision) -> Prediction:
+    """Of one batch, on its device; its indices on the CPU."""
+    device = batch.images.device
+    images = batch.images.contiguous(memory_format=memory_format(device, precision))
+    with torch.inference_mode(), autocast(device, precision):
+        return Prediction(model(images).float(), batch.labels, batch.indices)
+
+
+def _joined(parts: list[Prediction]) -> Prediction:
+    return Prediction(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _on_cpu(prediction: Prediction) -> Prediction:
+    return Prediction(*(column.cpu() for column in prediction))

@@ -65,15 +65,44 @@ def corruption_table(rows: Sequence[Row], who: str, remarks: Sequence[str]) -> T
 
 
 def metric_table(rows: Sequence[Row], who: str, remarks: Sequence[str]) -> Table:
-    """Data sets down, metrics across, as in the file (fractions, nats); points of a curve, ``p(7)``, are for a plot."""
+    """Data sets down, metrics across, as in the file (fractions, nats); points of a curve, ``p(7)``, are for a plot.
+
+    What the columns corruption (a layer), attack with its eps, and score name stands behind the data set.
+    """
     metrics = tuple(dict.fromkeys(row.metric for row in rows if not row.metric.endswith(")")))
-    cells = {(row.dataset, row.metric): row.value for row in rows}
-    names = dict.fromkeys(row.dataset for row in rows)
+    named = [(_named(row), row) for row in rows]
+    cells = {(name, row.metric): row.value for name, row in named}
+    names = dict.fromkeys(name for name, _ in named)
     lines = tuple((name, tuple(cells.get((name, metric)) for metric in metrics)) for name in names)
     return Table(f"{who}, n = {rows[0].n}", metrics, lines, False, tuple(remarks))
 
 
+def _named(row: Row) -> str:
+    eps = f"eps {row.eps:.4g}" if row.attack and row.eps is not None else None
+    return " ".join(filter(None, (row.dataset, row.corruption, row.attack, eps, row.score)))
+
+
+CALIBRATION = ("error", "ece", "ece_scaled", "rms_ce", "nll", "nll_scaled", "brier", "aurc")
+
+
+def calibration_table(rows: Sequence[Row], who: str, remarks: Sequence[str]) -> Table:
+    """Clean images, corruptions (means over severities), then the group means; some metrics across, as in the file."""
+    whole = [row for row in rows if row.severity is None and row.metric != "temperature"]
+    cells = {(row.corruption, row.metric.removeprefix("mean_")): row.value for row in whole}
+    single = {row.corruption for row in rows if row.severity is not None}
+    metrics = tuple(metric for metric in CALIBRATION if (None, metric) in cells)
+    lines = []
+    for corruption in dict.fromkeys(row.corruption for row in whole):
+        name = "clean" if corruption is None else corruption if corruption in single else f"mean of {corruption}"
+        lines.append((name, tuple(cells[corruption, metric] for metric in metrics)))
+    corrupted = next((row.dataset for row in rows if row.severity is not None), whole[0].dataset)
+    title = f"calibration of {who} on {corrupted}, n = {whole[0].n} (fractions; nll in nats)"
+    return Table(title, metrics, tuple(lines), False, tuple(remarks))
+
+
 def table_of(rows: Sequence[Row], who: str, remarks: Sequence[str]) -> Table:
-    """The table that fits the rows: by severity where they have one, by metric otherwise."""
+    """The table that fits the rows: of calibration, by severity where they have one, by metric otherwise."""
+    if rows[0].suite == "calibration":
+        return calibration_table(rows, who, remarks)
     by_severity = any(row.severity is not None for row in rows)
     return corruption_table(rows, who, remarks) if by_severity else metric_table(rows, who, remarks)

@@ -11,10 +11,12 @@ import hashlib
 import io
 import json
 import pickle
-from collections.abc import Mapping
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,6 +26,7 @@ from fourier_robust.errors import UserError
 from fourier_robust.run.atomic import write_bytes
 
 FORMAT = 1
+WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder.")
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, An
 def _read_pickled(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise UserError(f"{path} is not a checkpoint (or holds code, which is never run)") from None
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        why = f"it holds {named[1]}, and a pickle's code is never run" if named else "or holds code, which is never run"
+        raise UserError(f"{path} is not a checkpoint ({why}); save its state dict alone") from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         zipped = path.open("rb").read(2) == b"PK"
@@ -96,14 +101,56 @@ def _read_pickled(path: Path) -> Any:
 
 
 def _foreign(path: Path, content: Any) -> dict[str, torch.Tensor]:
-    """The state dict inside somebody else's file: bare, or under the usual keys, with or without ``module.``."""
+    """The state dict inside somebody else's file: bare, or under the usual keys."""
     for key in ("state_dict", "model", "net", "model_state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
             break
     if not isinstance(content, dict) or not content or not all(torch.is_tensor(value) for value in content.values()):
         raise UserError(f"{path} is not a checkpoint: no state dict of tensors in it")
-    return {name.removeprefix("module."): tensor for name, tensor in content.items()}
+    return dict(content)
+
+
+def without_prefix(weights: Mapping[str, torch.Tensor], wanted: Iterable[str]) -> dict[str, torch.Tensor]:
+    """`weights` without the prefixes that wrappers of a network leave before all of its names.
+
+    A prefix goes only where every name has it, and not where the architecture has such names itself.
+    """
+    found, known = dict(weights), set(wanted)
+    while not known & found.keys():
+        shared = [prefix for prefix in WRAPPERS if found and all(name.startswith(prefix) for name in found)]
+        if not shared:
+            break
+        found = {name.removeprefix(shared[0]): tensor for name, tensor in found.items()}
+    return found
+
+
+def kind_of(path: Path) -> Literal["weights", "torchscript", "export"]:
+    """What a file (or run folder) holds, by its table of contents; nothing in it is loaded."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.partition("/")[2] for name in archive.namelist()]
+    except (OSError, zipfile.BadZipFile):
+        return "weights"
+    if "constants.pkl" in names and any(name.startswith("code/") for name in names):
+        return "torchscript"
+    exported = "archive_format" in names or "serialized_exported_program.json" in names
+    return "export" if exported else "weights"
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def weights_sha256(weights: Mapping[str, torch.Tensor]) -> str:
+    """Hex digest of names, dtypes, shapes and values; for weights that are no file."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def read(path: Path) -> Checkpoint:
@@ -121,7 +168,7 @@ def read(path: Path) -> Checkpoint:
         return Checkpoint(path, weights, digest, meta, {})
     content = _read_pickled(path)
     if not (isinstance(content, dict) and "format" in content and "weights" in content):
-        return Checkpoint(path, _foreign(path, content), hashlib.sha256(path.read_bytes()).hexdigest(), {}, {})
+        return Checkpoint(path, _foreign(path, content), file_sha256(path), {}, {})
     if content["format"] != FORMAT:
         raise UserError(f"{path} has checkpoint format {content['format']}, this version reads {FORMAT}")
     beside = path.parent / content["weights"]

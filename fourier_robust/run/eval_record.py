@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ class EvalRecord:
         checkpoint: what is measured.
         name: of the folder.
         device: where it is measured.
+        preprocessing: of its input; outcomes under another one are not reused.
 
     Attributes:
         folder: where the files go; made with the first file.
@@ -31,7 +33,10 @@ class EvalRecord:
         about: code and machine, as they are at the start (the checkout may change while a long evaluation runs).
     """
 
-    def __init__(self, checkpoint: Checkpoint, name: str, device: torch.device) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, name: str, device: torch.device, preprocessing: Mapping[str, Any] | None = None
+    ) -> None:
+        self._input = json.dumps({key: value for key, value in (preprocessing or {}).items() if key != "from"})
         self.checkpoint, self.about = checkpoint, provenance(device)
         self.folder = checkpoint.path.parent / "eval" / slug(name)
         if not checkpoint.meta:  # somebody else's files may lie side by side
@@ -40,8 +45,8 @@ class EvalRecord:
         self.store = OutcomeStore(self.folder / "outcomes")
 
     def identity(self, data: str, precision: str) -> str:
-        """Of what an outcome is: weights, data and precision, as one hex digest."""
-        return hashlib.sha256(f"{self.checkpoint.sha256}/{data}/{precision}".encode()).hexdigest()
+        """Of what an outcome is: weights, input, data and precision, as one hex digest."""
+        return hashlib.sha256(f"{self.checkpoint.sha256}/{self._input}/{data}/{precision}".encode()).hexdigest()
 
     def finish(
         self,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
+from torch import nn
 
+from fourier_robust.arch.batch_norm import batch_norm, batch_norms
 from fourier_robust.dataset.base import Batch, Dataset, Split
 from fourier_robust.errors import UserError
 from fourier_robust.fourier.filters import Shape, band_noise, high_pass, low_pass, radius_of
@@ -14,12 +18,14 @@ from fourier_robust.fourier.rings import num_rings
 from fourier_robust.metric.outcome import Outcome, error_rate, mean_of_images
 from fourier_robust.run.seed import derive
 from fourier_robust.suite.base import Condition, Measurement, Source
-from fourier_robust.suite.heatmap import NORMS
+from fourier_robust.suite.clean import table_name
+from fourier_robust.suite.heatmap_plane import usual_norm
 
 CHOICES = {
     "shape": ("disc", "square"),
     "recentre": ("none", "mean", "own", "grey"),
     "rescale": ("none", "max", "contrast"),
+    "bn_mode": ("running", "batch"),
 }
 
 # An image counts as flat where its power beside DC is below this share of all its power: that is rounding, see
@@ -35,7 +41,8 @@ class Bands:
     stand below the table.
 
     Args:
-        images: of the test split, drawn without replacement by `seed`; None takes all.
+        images: of the split, drawn without replacement by `seed`; None takes all.
+        split: ``test``, or another of the data set's; ``train`` with the labels that were trained on.
         radii: cycles per image; None takes multiples of an eighth of the size, as far as both parts hold frequencies.
         strict: the low-pass part holds the frequencies below the radius (released code), else also those at it (paper);
             the high-pass part holds the others.
@@ -51,7 +58,12 @@ class Bands:
             up to 128 pixels and 15.7 above. (At Yin et al.'s 8.0 for CIFAR-10, over wider bands, the standard and the
             apr_sp net of experiment=speedrun/cifar10_cpu err at 88 and 85 % of 1000 images, near chance both; at 4.0
             at 84 and 62 %.)
-        seed: of the draw of images and of the noise.
+        bn_mode: statistics of batch normalisation: ``running`` are those of training, ``batch`` those of the batch
+            that is passed (of one condition alone), as in the released code. High-pass images have a mean and a
+            contrast that no training image had, and ``batch`` takes both away, so this decides their curve. The
+            outputs then depend on the size and the make-up of the batch: images come in an order drawn by `seed`, and
+            the number of batches is that of `batch_size`, their size evened out so that the last is not much smaller.
+        seed: of the draw of images, of their order where that counts, and of the noise.
 
     Raises:
         ValueError: images or noise_norm not above 0, a radius or a band that is no number, an unknown choice.
@@ -60,7 +72,7 @@ class Bands:
         CVPR 2020; the noise after Yin et al., "A Fourier Perspective on Model Robustness in Computer Vision",
         NeurIPS 2019.
     Deviates: the noise fills a band of rings, not a low- or high-pass square. The paper plots accuracy while it trains;
-        this is the error of a finished model in evaluation mode: batch normalisation with the statistics of training.
+        this is the error of a finished model.
     """
 
     name = "bands"
@@ -86,11 +98,14 @@ class Bands:
         noise_bands: list[list[int]] | None = None,
         noise_norm: float | None = None,
         seed: int = 0,
+        split: str = "test",
+        bn_mode: Literal["running", "batch"] = "running",
     ) -> None:
         for key, value in (("images", images), ("noise_norm", noise_norm)):
             if value is not None and not value > 0:
                 raise ValueError(f"suite.{key}={value} must be above 0")
-        for key, choice in (("shape", shape), ("recentre", recentre), ("rescale", rescale)):
+        chosen = (("shape", shape), ("recentre", recentre), ("rescale", rescale), ("bn_mode", bn_mode))
+        for key, choice in chosen:
             if choice not in CHOICES[key]:
                 raise ValueError(f"suite.{key} must be one of {', '.join(CHOICES[key])}, got {choice!r}")
         check_numbers(radii)
@@ -100,32 +115,40 @@ class Bands:
         self.images, self.radii, self.strict, self.shape = images, radii, strict, shape
         self.recentre, self.rescale, self.clip = recentre, rescale, clip
         self.noise_bands, self.noise_norm, self.seed = noise_bands, noise_norm, seed
+        self.split, self.bn_mode = split, bn_mode
 
     def conditions(self, dataset: Dataset) -> Sequence[Condition]:
         """The unfiltered images, then one per filter and per band of noise; see `Suite.conditions`."""
-        size = dataset.size
-        self._of, self._chance, self._mean = dataset.name, 1 - 1 / dataset.num_classes, torch.tensor(dataset.mean)
-        self._norm = self.noise_norm or NORMS[32 if size <= 128 else 224]
+        known = ("train", *(("val",) if dataset.val_size else ()), *getattr(dataset, "test_splits", ("test",)))
+        if self.split not in known:
+            raise UserError(f"suite.split: {dataset.name} has no split {self.split}; it has {', '.join(known)}")
+        size, name = dataset.size, table_name(dataset, self.split)
+        self._of, self._chance, self._mean = name, 1 - 1 / dataset.num_classes, torch.tensor(dataset.mean)
+        self._norm = self.noise_norm or usual_norm(size)
         radii = usable_radii(size, self.radii, self.strict, self.shape)
         bands = _usable_bands(size, self.noise_bands)
         self._filters = {
-            Condition(f"{dataset.name}_{side}", f"{radius:g}"): (side, radius)
-            for side in ("low", "high")
-            for radius in radii
+            Condition(f"{name}_{side}", f"{radius:g}"): (side, radius) for side in ("low", "high") for radius in radii
         }
         self._bands = {
-            Condition(f"{dataset.name}_noise", f"{first}-{last}", eps=self._norm): (first, last)
-            for first, last in bands
+            Condition(f"{name}_noise", f"{first}-{last}", eps=self._norm): (first, last) for first, last in bands
         }
         self._split: Split | None = None
-        return [Condition(dataset.name), *self._filters, *self._bands]
+        return [Condition(name), *self._filters, *self._bands]
 
     def source(self, dataset: Dataset, condition: Condition, device: torch.device, batch_size: int) -> Source:
         """The drawn images as they are, filtered, or with noise; see `Suite.source`."""
         if self._split is None:
-            self._split = dataset.split("test", device)
-            self._order = drawn(len(self._split), self.images, derive(self.seed, "images"))
+            self._split = dataset.split(self.split, device)
+            self._order = drawn(len(self._split), self.images, derive(self.seed, "images"), self.split)
+            if self.bn_mode == "batch":
+                generator = torch.Generator().manual_seed(derive(self.seed, "bands", "order"))
+                self._order = self._order[torch.randperm(len(self._order), generator=generator)]
         identity = f"{self._split.identity}+{len(self._order)}-of-seed{self.seed}"
+        if self.bn_mode == "batch":
+            n = len(self._order)
+            batch_size = self._batch = math.ceil(n / math.ceil(n / batch_size))
+            identity += f"+batches-of-{batch_size}"
         batches, clip = self._split.batches(batch_size, self._order), "-clip" if self.clip else ""
         if condition in self._filters:
             side, radius = self._filters[condition]
@@ -157,13 +180,25 @@ class Bands:
         clip = "clipped to [0,1]" if self.clip else "not clipped"
         said = [
             f"low: {self._border()}; high: the rest, recentred: {self.recentre}; rescaled: {self.rescale}; {clip}; "
-            "batch norm as trained"
+            f"{self._norms()}"
         ]
         radii = sorted({radius for _, radius in self._filters.values()})
         said.append(f"mean_error of low and high: over r = {', '.join(f'{radius:g}' for radius in radii)}")
         if self._bands:
             said.append(f"noise: L2 {self._norm:g} per channel, {clip}, rings {', '.join(map(_name, self._bands))}")
         return said
+
+    def changed(self, model: nn.Module, condition: Condition) -> contextlib.AbstractContextManager[None]:
+        """Batch normalisation as `bn_mode` says; see `ChangingSuite.changed`.
+
+        Raises:
+            UserError: ``batch`` for a model without batch normalisation.
+        """
+        if self.bn_mode == "running":
+            return contextlib.nullcontext()
+        if not batch_norms(model):
+            raise UserError("suite.bn_mode=batch: the model has no BatchNorm layer, so nothing would change")
+        return batch_norm(model, "train")
 
     def files(self, outcomes: Mapping[Condition, Outcome], who: str) -> Mapping[str, bytes]:
         """The curves; see `FilesSuite.files`."""
@@ -185,6 +220,13 @@ class Bands:
 
     def _border(self) -> str:
         return f"{self.shape} {'<' if self.strict else '<='} r"
+
+    def _norms(self) -> str:
+        if self.bn_mode == "running":
+            return "batch norm: statistics of training"
+        last = (len(self._order) - 1) % self._batch + 1
+        short = f", the last of {last}" if last < self._batch else ""
+        return f"batch norm: statistics of each batch of {self._batch} images{short}"
 
     def _filtered(self, images: torch.Tensor, side: str, radius: float) -> torch.Tensor:
         """(B,C,H,W) in [0,1] -> one part of them; on that range only with `clip`."""
@@ -255,7 +297,7 @@ def usable_radii(
     return sorted({float(radius) for radius in radii})
 
 
-def drawn(count: int, images: int | None, seed: int) -> torch.Tensor:
+def drawn(count: int, images: int | None, seed: int, split: str = "test") -> torch.Tensor:
     """(M,) int64, ascending: `images` of `count` indices drawn without replacement; all for None.
 
     Raises:
@@ -264,7 +306,7 @@ def drawn(count: int, images: int | None, seed: int) -> torch.Tensor:
     if images is None:
         return torch.arange(count)
     if images > count:
-        raise UserError(f"suite.images={images}: the test split has {count}")
+        raise UserError(f"suite.images={images}: the {split} split has {count}")
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:images].sort().values
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
+from torch import nn
 
 from fourier_robust.dataset.base import Batch, Dataset
-from fourier_robust.engine.gradient import GradientOf, InputGradient
+from fourier_robust.engine.predict import Precision
 from fourier_robust.metric.outcome import Estimate, Outcome
 
 
@@ -22,17 +24,23 @@ class Condition:
         corruption: name, or None for clean images.
         severity: 1 to 5, or None for clean images.
         eps: size of a perturbation, in the unit its suite names, or None.
+        attack: name of an attack, or None.
+        score: name of an OOD score, or None; of a measurement, for one pass feeds all scores.
     """
 
     dataset: str
     corruption: str | None = None
     severity: int | None = None
     eps: float | None = None
+    attack: str | None = None
+    score: str | None = None
 
     @property
     def key(self) -> str:
         """A file name for the outcomes of this condition."""
-        parts = [self.dataset, self.corruption, None if self.severity is None else str(self.severity)]
+        eps = None if self.attack is None or self.eps is None else f"{self.eps:.6g}"
+        severity = None if self.severity is None else str(self.severity)
+        parts = [self.dataset, self.corruption, severity, self.attack, eps]
         return "-".join(part for part in parts if part)
 
 
@@ -90,24 +98,22 @@ class Suite(Protocol):
         ...
 
 
-class GradientSuite(Suite, Protocol):
-    """A question about input gradients: where a suite has `gradient`, the front door takes them instead of logits.
+class ModelSuite(Suite, Protocol):
+    """A question that logits do not answer: where a suite has `observe`, it is handed the model.
 
     Its `measure` gets what `observe` returned, from this launch or an earlier one.
 
     Attributes:
-        gradient: of what, with respect to what.
         observation: the NamedTuple of tensors that `observe` returns; its `label` is (N,) int64.
     """
 
-    gradient: GradientOf
     observation: type[tuple[Any, ...]]
 
-    def observe(self, gradients: Iterable[InputGradient]) -> Any:
-        """What is kept of the gradients of one condition, an `observation`; they come once, batch by batch.
+    def observe(self, model: nn.Module, source: Source, condition: Condition, precision: Precision) -> Any:
+        """What is kept of one condition, an `observation`; the model is in evaluation mode and stays as it was.
 
         Raises:
-            UserError: from the gradients: the model has none, or one that is not finite.
+            UserError: the model does not give what is asked of it (gradients, the output of a layer).
         """
         ...
 
@@ -117,4 +123,20 @@ class FilesSuite(Suite, Protocol):
 
     def files(self, outcomes: Mapping[Condition, Any], who: str) -> Mapping[str, bytes | Mapping[str, Any]]:
         """File name -> its bytes, or the arrays of an ``.npz``; `who` was measured. After `measure`."""
+        ...
+
+
+class ChangingSuite(Suite, Protocol):
+    """A suite that measures a changed model: where it has `changed`, the pass over each condition runs within it.
+
+    One condition, one pass: images of two conditions never go through such a model in one batch. What is changed
+    belongs into `Source.identity`.
+    """
+
+    def changed(self, model: nn.Module, condition: Condition) -> AbstractContextManager[None]:
+        """While it is entered, `model` is as the condition wants it; afterwards as it was.
+
+        Raises:
+            UserError: the model has nothing of the kind that would be changed.
+        """
         ...

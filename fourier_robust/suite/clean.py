@@ -57,5 +57,9 @@ class Clean:
 
 
 def table_name(dataset: Dataset, split: str) -> str:
-    """How tables call a split: the data set's name for ``test``; ``shapes_swapped``, ``cifar10_val`` for others."""
-    return dataset.name if split == "test" else f"{dataset.name}_{split.removeprefix('test_')}"
+    """How tables call a split: the data set's name for ``test``; ``shapes_swapped``, ``cifar10_val`` for others.
+
+    What a data set has changed in one split alone stands behind: ``cifar10_train+shuffled-1``.
+    """
+    name = dataset.name if split == "test" else f"{dataset.name}_{split.removeprefix('test_')}"
+    return name + getattr(dataset, "marks", {}).get(split, "")

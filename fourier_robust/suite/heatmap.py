@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 
 from fourier_robust.dataset.base import Batch, Dataset, Split
 from fourier_robust.errors import UserError
-from fourier_robust.fourier.basis import Phase, fourier_basis, random_phases
+from fourier_robust.fourier.basis import Phase
 from fourier_robust.metric.outcome import Outcome, error_rate, mean_of_images
 from fourier_robust.run.seed import derive
 from fourier_robust.suite.base import Condition, Measurement, Source
-
-NORMS = {32: 4.0, 224: 15.7}  # the paper's, L2 per channel, by pixels per side
-Frequency = tuple[int, int]
+from fourier_robust.suite.heatmap_plane import (
+    Cells,
+    FourierNoise,
+    Frequency,
+    drawn_images,
+    half_plane,
+    plane_of,
+    rings_and_mean,
+    usual_norm,
+)
 
 
 class Heatmap:
@@ -61,7 +68,7 @@ class Heatmap:
         self,
         images: int | None = 1000,
         eps: float | None = None,
-        cells: Literal["all", "centre63", "rings"] = "all",
+        cells: Cells = "all",
         per_ring: int = 8,
         phase: Phase | Literal["random"] = "mixed",
         clip: bool = False,
@@ -79,7 +86,7 @@ class Heatmap:
         """The clean images, then one per frequency; see `Suite.conditions`."""
         size = dataset.size
         self._size, self._of = size, dataset.name
-        self._norm = self.eps or NORMS[32 if size <= 128 else 224]
+        self._norm = self.eps or usual_norm(size)
         self._frequencies = half_plane(size, self.cells, self.per_ring, derive(self.seed, "heatmap", "rings"))
         self._cell_of = {
             Condition(dataset.name, f"fourier_{u}_{v}", eps=self._norm): (u, v) for u, v in self._frequencies
@@ -93,17 +100,14 @@ class Heatmap:
         """The drawn images, with the condition's basis image added; see `Suite.source`."""
         if self._split is None:
             self._split = dataset.split("test", device)
-            count = len(self._split)
-            draw = torch.Generator().manual_seed(derive(self.seed, "heatmap", "images"))
-            wanted = min(self.images or count, count)
-            self._order = torch.randperm(count, generator=draw)[:wanted].sort().values
+            self._order = drawn_images(len(self._split), self.images, self.seed)
         identity = f"{self._split.identity}+{len(self._order)}-of-seed{self.seed}"
         batches = self._split.batches(batch_size, self._order)
         if condition not in self._cell_of:
             return Source(batches, len(self._order), identity)
         frequency = self._cell_of[condition]
         how = f"eps{self._norm:g}-{self.phase}" + ("-clip" if self.clip else "")
-        noisy = self._noisy(batches, frequency, device)
+        noisy = self._noisy(batches, frequency)
         return Source(noisy, len(self._order), f"{identity}+fourier{frequency}-{how}")
 
     def measure(self, outcomes: Mapping[Condition, Outcome]) -> list[Measurement]:
@@ -112,18 +116,15 @@ class Heatmap:
         found = [Measurement(clean, "error", error_rate(outcomes[clean].wrong))]
         self._wrong = {cell: outcomes[condition].wrong for condition, cell in self._cell_of.items()}
         plane = Condition(f"{self._of}_fourier", eps=self._norm)
-        overall = self._mean(lambda cell: cell != (0, 0))
+        overall, rings = rings_and_mean(self._wrong, self._size)
         found.append(Measurement(plane, "mean_error", mean_of_images(overall)))
-        for ring in sorted({_ring(cell) for cell in self._wrong}):
-            rate = mean_of_images(self._mean(lambda cell, ring=ring: _ring(cell) == ring))
-            found.append(Measurement(plane, f"error({ring})", rate))
+        for ring, wrong in rings.items():
+            found.append(Measurement(plane, f"error({ring})", mean_of_images(wrong)))
         for (u, v), wrong in self._wrong.items():
             found.append(Measurement(plane, f"error({u},{v})", error_rate(wrong)))
         if self._other is not None:
-            theirs = _bits(self._other)
-            weights = torch.tensor([self._copies(cell) * (cell != (0, 0)) for cell in self._wrong]).double()
-            mean = (weights[:, None] * theirs).sum(0) / weights.sum()
-            found.append(Measurement(plane, "difference", mean_of_images(overall - mean)))
+            theirs, _ = rings_and_mean(dict(zip(self._wrong, _bits(self._other), strict=True)), self._size)
+            found.append(Measurement(plane, "difference", mean_of_images(overall - theirs)))
         return found
 
     def remarks(self) -> list[str]:
@@ -139,8 +140,8 @@ class Heatmap:
         from fourier_robust.report.heatmap_figure import heatmap_png
 
         rates = {cell: error_rate(wrong) for cell, wrong in self._wrong.items()}
-        error = self._plane({cell: rate.value for cell, rate in rates.items()})
-        half_width = self._plane({cell: (rate.high - rate.low) / 2 for cell, rate in rates.items()})
+        error = plane_of({cell: rate.value for cell, rate in rates.items()}, self._size)
+        half_width = plane_of({cell: (rate.high - rate.low) / 2 for cell, rate in rates.items()}, self._size)
         arrays = {
             "error": error,
             "half_width": half_width,
@@ -161,37 +162,11 @@ class Heatmap:
             found["difference.png"] = heatmap_png(title, gap, (-reach, reach), "difference of error")
         return found
 
-    def _noisy(self, batches: Iterator[Batch], frequency: Frequency, device: torch.device) -> Iterator[Batch]:
-        """Batches with ``r eps U`` added; draws on the CPU, in the order of the images."""
-        draw = torch.Generator().manual_seed(derive(self.seed, "heatmap", *frequency))
-        freqs = torch.tensor([frequency])
-        fixed = None if self.phase == "random" else fourier_basis(freqs, self._size, self._size, self.phase)
+    def _noisy(self, batches: Iterator[Batch], frequency: Frequency) -> Iterator[Batch]:
+        """Batches with ``r eps U`` added."""
+        noise = FourierNoise(frequency, self._size, self._norm, self.phase, self.clip, self.seed)
         for batch in batches:
-            count, channels = batch.images.shape[:2]
-            signs = torch.randint(2, (count, channels, 1, 1), generator=draw).mul(2).sub(1)
-            basis = fixed
-            if basis is None:
-                phases = random_phases(count, draw)
-                basis = fourier_basis(freqs.expand(count, -1), self._size, self._size, phases)
-            added = batch.images + (signs * self._norm).to(device) * basis[:, None].to(device)
-            yield batch._replace(images=added.clamp_(0, 1) if self.clip else added)
-
-    def _mean(self, chosen: Any) -> torch.Tensor:
-        """(N,) mean over the chosen frequencies, in both halves of the plane, of each image's errors."""
-        cells = [cell for cell in self._wrong if chosen(cell)]
-        weights = torch.tensor([self._copies(cell) for cell in cells]).double()
-        return (weights[:, None] * torch.stack([self._wrong[cell] for cell in cells])).sum(0) / weights.sum()
-
-    def _copies(self, cell: Frequency) -> int:
-        return 1 if _mirror(cell, self._size) == cell else 2
-
-    def _plane(self, values: Mapping[Frequency, float]) -> np.ndarray:
-        """(H,W) float64, zero frequency at (H//2,W//2), NaN where nothing was measured."""
-        plane = np.full((self._size, self._size), np.nan)
-        for cell, value in values.items():
-            for u, v in (cell, _mirror(cell, self._size)):
-                plane[(u + self._size // 2) % self._size, (v + self._size // 2) % self._size] = value
-        return plane
+            yield batch._replace(images=noise.add(batch.images))
 
     def _settings(self) -> str:
         clip = "clip" if self.clip else "noclip"
@@ -202,41 +177,6 @@ class Heatmap:
         theirs = str(self._other["settings"])
         if theirs != self._settings():
             raise UserError(f"suite.against was measured with other settings: {theirs}, not {self._settings()}")
-
-
-def half_plane(size: int, cells: str, per_ring: int, seed: int) -> list[Frequency]:
-    """The frequencies of one half of the plane, nearest to zero first.
-
-    Args:
-        size: pixels per side.
-        cells: see `Heatmap`.
-        per_ring: see `Heatmap`.
-        seed: of the choice on a ring.
-    """
-    low, high = -(size // 2), (size - 1) // 2
-    if cells == "centre63":
-        low, high = max(low, -31), min(high, 31)
-    every = {(u, v) for u in range(low, high + 1) for v in range(low, high + 1)}
-    half = {max(cell, _mirror(cell, size)) for cell in every}
-    ordered = sorted(half, key=lambda cell: (cell[0] ** 2 + cell[1] ** 2, cell))
-    if cells != "rings":
-        return ordered
-    draw = torch.Generator().manual_seed(seed)
-    shuffled = [ordered[i] for i in torch.randperm(len(ordered), generator=draw).tolist()]
-    rings: dict[int, list[Frequency]] = {}
-    for cell in shuffled:
-        rings.setdefault(_ring(cell), []).append(cell)
-    return [cell for ring in sorted(rings) for cell in sorted(rings[ring][:per_ring])]
-
-
-def _mirror(cell: Frequency, size: int) -> Frequency:
-    """(-u,-v), where -size/2 stands for size/2 too."""
-    u, v = ((-value if 2 * value != -size else value) for value in cell)
-    return u, v
-
-
-def _ring(cell: Frequency) -> int:
-    return round((cell[0] ** 2 + cell[1] ** 2) ** 0.5)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -8,8 +8,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
+from fourier_robust.arch.normalize import Normalized
 from fourier_robust.dataset.base import Dataset
-from fourier_robust.engine.gradient import GradientOf, InputGradient
+from fourier_robust.engine.gradient import GradientOf, InputGradient, input_gradients
+from fourier_robust.engine.predict import Precision
 from fourier_robust.errors import UserError
 from fourier_robust.fourier.profile import band_edges, band_shares, entropy, power_shares, white_shares
 from fourier_robust.fourier.spectrum import whole_plane
@@ -117,8 +119,12 @@ class Sensitivity:
         what = f"{self.gradient.scalar}/{self.gradient.input}/{self.channels}"
         return Source(split.batches(batch_size, order), n, f"{split.identity}/{drawn}/{what}")
 
-    def observe(self, gradients: Iterable[InputGradient]) -> GradientPower:
-        """Shares of power of each image; see `GradientSuite.observe`."""
+    def observe(self, model: Normalized, source: Source, condition: Condition, precision: Precision) -> GradientPower:
+        """Input gradients, and their shares of power; see `ModelSuite.observe`."""
+        return self.power(input_gradients(model, source.batches, self.gradient, precision))
+
+    def power(self, gradients: Iterable[InputGradient]) -> GradientPower:
+        """Shares of power of each image; gradients come once, batch by batch."""
         labels, rings, flats, total, width = [], [], [], None, 0
         for batch in gradients:
             shares = power_shares(batch.gradients, self.channels)

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fourier_robust.arch.allconv import AllConv
 from fourier_robust.arch.densenet import densenet40_12
 from fourier_robust.arch.preact_resnet import PreActBlock, preact_resnet18
-from fourier_robust.arch.resnet import OptionABlock, resnet18, resnet20
+from fourier_robust.arch.resnet import OptionABlock, resnet18, resnet20, resnet32
 from fourier_robust.arch.resnext import resnext29_4x32d
 from fourier_robust.arch.speednet import SpeedNet
 from fourier_robust.arch.wrn import wrn_40_2
@@ -32,9 +32,10 @@ NETS: dict[str, tuple[Builder, int, int, float]] = {
     "resnet18": (resnet18, 11_173_962, 11_220_132, 1.1108),
     "preact_resnet18": (preact_resnet18, 11_172_170, 11_172_170 + 90 * 513, 1.1108),
     "resnet20": (resnet20, 269_722, 269_722 + 90 * 65, 0.0811),
+    "resnet32": (resnet32, 464_154, 464_154 + 90 * 65, 0.1377),
     "speednet": (SpeedNet, 569_656, 569_656 + 90 * 128, 0.1084),
 }
-HE_FAN_OUT = ("allconv", "densenet40_12", "wrn_40_2", "resnext29_4x32d", "resnet20")
+HE_FAN_OUT = ("allconv", "densenet40_12", "wrn_40_2", "resnext29_4x32d", "resnet20", "resnet32")
 CONF = Path(__file__).parents[2] / "conf" / "arch"
 
 

@@ -1,4 +1,4 @@
-"""Models of timm by name."""
+"""Models of timm and torchvision by name."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 
 from fourier_robust import arch
 from fourier_robust.arch.timm_model import timm_model
+from fourier_robust.arch.torchvision_model import torchvision_model
 
 
 def test_resnet50_is_torchvisions_size() -> None:
@@ -19,6 +20,14 @@ def test_resnet50_is_torchvisions_size() -> None:
 
 def test_number_of_classes() -> None:
     assert timm_model("resnet10t", 7).eval()(torch.rand(1, 3, 64, 64)).shape == (1, 7)
+
+
+def test_torchvisions_classifiers() -> None:
+    assert torchvision_model("squeezenet1_0", 7).eval()(torch.rand(1, 3, 64, 64)).shape == (1, 7)
+    with pytest.raises(ValueError, match=r"no classifier 'squeezenet'.*squeezenet1_1"):
+        torchvision_model("squeezenet", 10)
+    with pytest.raises(ValueError, match="no classifier 'fcn_resnet50'"):
+        torchvision_model("fcn_resnet50", 10)
 
 
 def test_unknown_name_lists_close_ones() -> None:

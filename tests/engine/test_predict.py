@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import nn
 
-from fourier_robust.dataset.base import ResidentSplit
-from fourier_robust.engine.predict import predict
+from fourier_robust.dataset.base import Batch, ResidentSplit
+from fourier_robust.engine.predict import predict, predict_each
 from fourier_robust.engine.process import Device
 from fourier_robust.errors import UserError
 
@@ -75,3 +77,40 @@ def test_nothing_to_predict() -> None:
 def test_unknown_device_is_one_line(name: str) -> None:
     with pytest.raises(UserError, match=r"device\.name="):
         Device(name=name).prepare()
+
+
+def test_each_source_gets_its_own_logits_from_shared_batches() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(48, 3)).train()
+    split = some_split(40)
+    orders = [torch.arange(first, last) for first, last in ((0, 3), (3, 4), (4, 8), (8, 30), (30, 40))]
+    seen: list[int] = []
+    model[0].register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+    found = list(predict_each(model, (split.batches(7, order) for order in orders), 8))
+    assert seen == [8] * 5
+    assert model.training
+    for prediction, order in zip(found, orders, strict=True):
+        alone = predict(model, split.batches(100, order))
+        assert torch.equal(prediction.indices, order)
+        assert torch.equal(prediction.labels, alone.labels)
+        assert torch.allclose(prediction.logits, alone.logits, atol=1e-6)
+
+
+def test_a_prediction_comes_before_the_next_source_is_asked_for_unless_it_fills_the_batch() -> None:
+    split, asked = some_split(), []
+
+    def sources() -> Iterator[Iterator[Batch]]:
+        for number in range(6):
+            asked.append(number)
+            yield split.batches(10)
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 3))
+    next(predict_each(model, sources(), 10))
+    assert asked == [0]
+    next(predict_each(model, sources(), 11))
+    assert asked == [0, 0, 1]
+
+
+def test_a_source_without_images_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no images"):
+        list(predict_each(nn.Flatten(), [some_split().batches(4), iter(())], 4))

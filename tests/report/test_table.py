@@ -82,3 +82,11 @@ def test_pictures_are_png_and_the_same_again() -> None:
     assert table_png(table) == table_png(table)
     picture = comparison_png("title", ["clean", "fog"], {"standard": [0.1, 0.6], "apr_sp": [0.1, 0.2]})
     assert picture.startswith(b"\x89PNG")
+
+
+def test_what_the_column_corruption_names_stands_behind_the_data_set() -> None:
+    rows = [row("distance", value, dataset="cifar10", corruption=name) for name, value in (("a", 1.0), ("b", 2.0))]
+    assert [line.split() for line in table_of(rows, "who", []).text().splitlines()[3:]] == [
+        ["cifar10", "a", "1.0000"],
+        ["cifar10", "b", "2.0000"],
+    ]

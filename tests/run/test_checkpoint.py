@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 from pathlib import Path
 
 import pytest
@@ -121,7 +122,31 @@ def test_somebody_elses_state_dict(tmp_path: Path) -> None:
     )
     found = checkpoint.read(tmp_path / "a.th")
     assert found.meta == {}
-    assert found.weights.keys() == WEIGHTS.keys()
+    assert found.weights.keys() == {f"module.{name}" for name in WEIGHTS}
+    assert checkpoint.without_prefix(found.weights, WEIGHTS).keys() == WEIGHTS.keys()
     torch.save({"epoch": 3}, tmp_path / "b.th")
     with pytest.raises(UserError, match="no state dict"):
         checkpoint.read(tmp_path / "b.th")
+
+
+def test_prefixes_go_only_where_all_names_have_them() -> None:
+    one = torch.zeros(1)
+    strip = checkpoint.without_prefix
+    assert strip({"module.model.a": one, "module.model.b": one}, ["a", "b"]).keys() == {"a", "b"}
+    assert strip({"model.a": one, "model.b": one}, ["model.a", "c"]).keys() == {"model.a", "model.b"}
+    assert strip({"model.a": one, "head.b": one}, ["a", "b"]).keys() == {"model.a", "head.b"}
+    assert strip({}, ["a"]) == {}
+
+
+def test_kinds_of_files_by_their_contents(saved: Path, tmp_path: Path) -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(net), str(tmp_path / "a.pt"))
+    torch.export.save(torch.export.export(net, (torch.zeros(1, 2),)), tmp_path / "b.pt2")
+    torch.save(net.state_dict(), tmp_path / "c.pt")
+    (tmp_path / "d.pt").write_bytes(b"no zip")
+    kinds = [checkpoint.kind_of(tmp_path / name) for name in ("a.pt", "b.pt2", "c.pt", "d.pt", "none.pt")]
+    assert kinds == ["torchscript", "export", "weights", "weights", "weights"]
+    assert checkpoint.kind_of(saved) == "weights"
+    assert checkpoint.kind_of(saved.parent) == "weights"

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from support import TINY, compose_config
+from torch import nn
 
+from fourier_robust.arch.batch_norm import batch_norm
+from fourier_robust.arch.normalize import Normalized
+from fourier_robust.cli import build
 from fourier_robust.dataset.base import ResidentSplit
+from fourier_robust.engine.predict import predict
 from fourier_robust.errors import UserError
-from fourier_robust.metric.outcome import Outcome
+from fourier_robust.metric.outcome import Outcome, outcome
+from fourier_robust.run.checkpoint import read
 from fourier_robust.suite.bands import Bands, usable_radii
 from fourier_robust.suite.base import Condition
 
@@ -26,6 +37,7 @@ class Noise:
     def split(self, name: str, device: torch.device | str = "cpu") -> ResidentSplit:
         draw = torch.Generator().manual_seed(0)
         pixels = torch.randint(0, 256, (12, self.size, self.size, 3), generator=draw, dtype=torch.uint8)
+        pixels = pixels if name == "test" else 255 - pixels
         return ResidentSplit(pixels, torch.arange(12) % 2)
 
 
@@ -124,7 +136,8 @@ def test_the_numbers_and_what_the_table_says() -> None:
     }
     assert found["noise_high", "error(2)"].n == 4
     remarks = "\n".join(suite.remarks())
-    for setting in ("square <= r", "recentred: grey", "rescaled: none", "clipped to [0,1]", "batch norm", "r = 2, 3"):
+    norm = "batch norm: statistics of training"
+    for setting in ("square <= r", "recentred: grey", "rescaled: none", "clipped to [0,1]", norm, "r = 2, 3"):
         assert setting in remarks
     assert suite.files(outcomes, "someone")["bands.png"].startswith(b"\x89PNG")
 
@@ -145,10 +158,84 @@ def test_every_setting_that_changes_images_changes_what_is_reused() -> None:
         ("clip", True, 1),
         ("noise_norm", 2.0, 3),
         ("seed", 1, 0),
+        ("bn_mode", "batch", 0),
+        ("split", "train", 0),
     ):
         found = identities(**{**usual, key: value})
         assert found[2] != high or key == "noise_norm"
         assert len({*found} & {clean, low, high, noise}) == same, key
+
+
+def net() -> nn.Module:
+    """Two classes by the sum and the difference of normalised colours; its running statistics fit no image."""
+    layer = nn.BatchNorm2d(3, eps=1e-12)
+    layer.running_mean.fill_(7.0)
+    model = nn.Sequential(layer, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(3, 2, bias=False))
+    model[-1].weight.data = torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 2.0]])
+    return model.eval()
+
+
+def test_batch_mode_normalises_each_batch_of_a_condition_by_itself() -> None:
+    suite, model = Bands(radii=[2], noise_bands=[], bn_mode="batch", recentre="grey"), net()
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    for condition in suite.conditions(Noise()):
+        batches = list(suite.source(Noise(), condition, CPU, 5).batches)
+        assert [len(batch.labels) for batch in batches] == [4, 4, 4]  # not 5, 5, 2
+        usual = predict(model, batches).logits
+        with suite.changed(model, condition):
+            found = predict(model, batches).logits
+        wanted = []
+        for batch in batches:
+            pixels = batch.images.double()
+            mean = pixels.mean((0, 2, 3), keepdim=True)
+            std = (pixels - mean).square().mean((0, 2, 3), keepdim=True).sqrt()
+            wanted.append(((pixels - mean) / std).amax((2, 3)) @ model[-1].weight.data.double().T)
+        assert close(found, torch.cat(wanted))
+        assert not close(found, usual)
+        with suite.changed(model, condition):  # what a shift and a factor leave alone
+            moved = [batch._replace(images=3 * batch.images + 0.7) for batch in batches]
+            assert close(predict(model, moved).logits, found)
+        assert torch.equal(predict(model, batches).logits, usual)
+        assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+        assert not any(module.training for module in model.modules())
+        assert model[0].track_running_stats
+
+
+def test_running_mode_changes_nothing_and_a_net_without_batch_norm_is_refused() -> None:
+    suite, model = Bands(radii=[2], noise_bands=[]), net()
+    clean, *_ = suite.conditions(Noise())
+    batches = list(suite.source(Noise(), clean, CPU, 5).batches)
+    assert [len(batch.labels) for batch in batches] == [5, 5, 2]
+    with suite.changed(model, clean):
+        inside = predict(model, batches).logits
+    assert torch.equal(inside, predict(model, batches).logits)
+    with pytest.raises(UserError, match=r"suite\.bn_mode=batch: the model has no BatchNorm layer"):
+        Bands(bn_mode="batch").changed(nn.Linear(1, 1), clean)
+
+
+def test_batch_mode_says_its_batches_and_takes_them_in_one_drawn_order() -> None:
+    suite = Bands(radii=[2], noise_bands=[[1, 2]], bn_mode="batch", images=11)
+    seen = []
+    for condition in suite.conditions(Noise()):
+        source = suite.source(Noise(), condition, CPU, 4)
+        seen.append(torch.cat([batch.indices for batch in source.batches]))
+        assert source.identity != suite.source(Noise(), condition, CPU, 6).identity
+        suite.source(Noise(), condition, CPU, 4)
+    assert all(torch.equal(one, seen[0]) for one in seen)
+    assert not torch.equal(seen[0], seen[0].sort().values)
+    assert len(seen[0].unique()) == 11
+    assert "batch norm: statistics of each batch of 4 images, the last of 3" in suite.remarks()[0]
+    suite.source(Noise(), condition, CPU, 100)
+    assert suite.remarks()[0].endswith("batch norm: statistics of each batch of 11 images")
+
+
+def test_another_split_has_its_images_and_its_name() -> None:
+    suite = Bands(radii=[2], noise_bands=[], split="train")
+    clean, low, _ = suite.conditions(Noise())
+    assert (clean.dataset, low.dataset) == ("noise_train", "noise_train_low")
+    usual = Bands(radii=[2], noise_bands=[])
+    usual.conditions(Noise())
+    assert close(images(suite, clean), 1 - images(usual, Condition("noise")))
 
 
 @pytest.mark.parametrize(("size", "radii"), [(32, [4, 8, 12, 16, 20]), (224, [28, 56, 84, 112, 140]), (2, [1])])
@@ -165,6 +252,7 @@ def test_refused_before_work() -> None:
         ({"radii": []}, r"suite\.radii must be numbers, at least one"),
         ({"noise_bands": [[1]]}, r"suite\.noise_bands must be pairs"),
         ({"rescale": "min"}, r"suite\.rescale must be one of none, max, contrast"),
+        ({"bn_mode": "eval"}, r"suite\.bn_mode must be one of running, batch, got 'eval'"),
     ):
         with pytest.raises(ValueError, match=reason):
             Bands(**settings)  # type: ignore[arg-type]
@@ -180,6 +268,31 @@ def test_refused_before_work() -> None:
             Bands(noise_bands=[band]).conditions(Noise())
     with pytest.raises(UserError, match="too small"):
         usable_radii(1, None)
+    for split in ("val", "test_far"):
+        with pytest.raises(UserError, match=rf"suite\.split: noise has no split {split}; it has train, test"):
+            Bands(split=split).conditions(Noise())
     many = Bands(images=13)
     with pytest.raises(UserError, match=r"suite\.images=13: the test split has 12"):
         many.source(Noise(), many.conditions(Noise())[0], CPU, 4)
+
+
+def test_front_door(train_tiny: Callable[..., Path], evaluate_tiny: Callable[..., None]) -> None:
+    """Each batch holds images of one condition, as the suite made it: what `predict` gives for the suite's batches."""
+    folder = train_tiny()
+    few = ("suite=bands", "suite.radii=[4]", "suite.noise_bands=[[13,16]]", "suite.bn_mode=batch")
+    evaluate_tiny(folder, *few, "batch_size=16")
+    evaluate_tiny(folder, *few, "batch_size=9")
+    receipt = json.loads((folder / "eval/bands/eval.json").read_text())
+    assert receipt["conditions_reused"] == 0
+    assert receipt["remarks"][0].endswith("statistics of each batch of 8 images")
+    config, _ = compose_config("train", *TINY)
+    data = build(config, "dataset")
+    model = Normalized(build(config, "arch"), data.mean, data.std)
+    model.load_state_dict(read(folder).weights)
+    suite = Bands(radii=[4], noise_bands=[[13, 16]], bn_mode="batch")
+    for condition in suite.conditions(data):
+        with batch_norm(model, "train"):
+            given = predict(model, suite.source(data, condition, CPU, 9).batches)
+        found = np.load(folder / f"eval/bands/outcomes/{condition.key}.npz")
+        assert np.array_equal(found["label"], given.labels)
+        assert np.allclose(found["nll"], outcome(given.logits, given.labels).nll, atol=1e-4)

@@ -13,7 +13,8 @@ from fourier_robust.errors import UserError
 from fourier_robust.metric.outcome import Outcome
 from fourier_robust.run.results import npz_bytes
 from fourier_robust.suite.base import Condition
-from fourier_robust.suite.heatmap import Heatmap, half_plane
+from fourier_robust.suite.heatmap import Heatmap
+from fourier_robust.suite.heatmap_plane import half_plane
 
 CPU = torch.device("cpu")
 

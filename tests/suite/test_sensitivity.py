@@ -19,6 +19,7 @@ from fourier_robust.engine.gradient import InputGradient, input_gradients
 from fourier_robust.errors import UserError
 from fourier_robust.fourier.basis import fourier_basis
 from fourier_robust.metric.outcome import Estimate
+from fourier_robust.suite import sensitivity
 from fourier_robust.suite.base import Condition
 from fourier_robust.suite.sensitivity import Sensitivity
 
@@ -50,7 +51,7 @@ def net(size: int = 16) -> Normalized:
 def measured(suite: Sensitivity, model: Normalized, dataset: Twelve) -> dict[str, tuple[float, float, float, int]]:
     (condition,) = suite.conditions(dataset)
     source = suite.source(dataset, condition, CPU, 5)
-    power = suite.observe(input_gradients(model, source.batches, suite.gradient))
+    power = suite.power(input_gradients(model, source.batches, suite.gradient))
     assert len(power.label) == source.n
     return {item.metric: item.estimate for item in suite.measure({condition: power})}
 
@@ -108,7 +109,7 @@ def test_the_interval_of_the_entropy_is_that_of_the_jackknife() -> None:
 
     def observed(kept: torch.Tensor) -> Estimate:
         batch = InputGradient(gradients[kept], torch.zeros(len(kept), dtype=torch.int64), kept)
-        rows = suite.measure({condition: suite.observe([batch])})
+        rows = suite.measure({condition: suite.power([batch])})
         return next(row.estimate for row in rows if row.metric == "entropy")
 
     every = torch.arange(400)
@@ -244,11 +245,9 @@ def test_files_receipt_and_resume(
     assert {"p(k)", "density(k)", "low", "entropy", "zero_gradient"} <= receipt["definitions"].keys()
     assert any(remark.startswith("white noise: low 0.0938, mid 0.2463") for remark in receipt["remarks"])
 
-    import fourier_robust.engine.gradient as engine
-
     asked = []
-    whole, original = (results / "results.csv").read_bytes(), engine.input_gradients
-    monkeypatch.setattr(engine, "input_gradients", lambda *args: asked.append(1) or original(*args))
+    whole, original = (results / "results.csv").read_bytes(), sensitivity.input_gradients
+    monkeypatch.setattr(sensitivity, "input_gradients", lambda *args: asked.append(1) or original(*args))
     evaluate_tiny(folder, *settings)
     assert not asked
     assert (results / "results.csv").read_bytes() == whole
