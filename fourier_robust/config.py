@@ -23,6 +23,7 @@ TOP_LEVEL = {
     "resume": "bool",
     "ckpt": "str | None",
     "batch_size": "int | None",
+    "predictions_gib": "float",
     "precision": "Literal['fp32', 'bf16']",
 }
 

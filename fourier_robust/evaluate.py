@@ -151,13 +151,15 @@ def _rows(suite: Any, measurements: Any, run: str, subject: Subject) -> list[Any
 def _outcomes(
     model: Any, dataset: Any, suite: Any, conditions: Any, config: Mapping[str, Any], device: Any, record: Any
 ) -> tuple[dict[Any, Any], dict[str, str], int]:
-    """Per-image outcomes of each condition: those an earlier launch left, then the rest."""
+    """Per-image outcomes of each condition: those an earlier launch or another suite left, then the rest."""
     import torch
     from tqdm import tqdm
 
     from fourier_robust.engine.predict import memory_format
-    from fourier_robust.metric.outcome import Outcome
+    from fourier_robust.metric.outcome import Outcome, outcome
 
+    logits_alone = not hasattr(suite, "observe")
+    cache = record.predictions(round(config["predictions_gib"] * 2**30) if config["resume"] else 0)
     model.to(memory_format=memory_format(device, config["precision"]))
     on_gpu = 250 if hasattr(suite, "observation") else 1000  # gradients, features and attacks need room
     batch_size = config["batch_size"] or (on_gpu if device.type == "cuda" else 128)
@@ -178,27 +180,32 @@ def _outcomes(
             data[condition.key] = source.identity
             identity = record.identity(source.identity, config["precision"])
             stored = record.store.load(condition.key, identity) if config["resume"] else None
-            if stored is None:
-                waiting.append((condition, source.n, identity))
-                yield condition, source
-            else:
+            cached = cache.load(identity) if stored is None and logits_alone else None
+            if stored is not None:
                 kind = getattr(suite, "observation", Outcome)
                 keep(condition, source.n, kind(**{key: torch.from_numpy(value) for key, value in stored.items()}))
+            elif cached is not None:
+                keep(condition, source.n, outcome(*map(torch.from_numpy, cached)))
+            else:
+                waiting.append((condition, source.n, identity))
+                yield condition, source
 
     measured = 0
     with tqdm(total=len(conditions), unit="condition", disable=None) as bar:
-        for found in _observed(model, suite, unfinished(), batch_size, config["precision"]):
+        for seen in _observed(model, suite, unfinished(), batch_size, config["precision"]):
             condition, wanted, identity = waiting.popleft()
+            found = outcome(seen.logits, seen.labels) if logits_alone else seen
             keep(condition, wanted, found)
+            if logits_alone:
+                cache.save(identity, seen.logits.numpy(), seen.labels.numpy())
             record.store.save(condition.key, identity, {key: value.numpy() for key, value in found._asdict().items()})
             measured += 1
     return {condition: outcomes[condition] for condition in conditions}, data, len(conditions) - measured
 
 
 def _observed(model: Any, suite: Any, sources: Any, batch_size: int, precision: Any) -> Iterator[Any]:
-    """Of each (condition, source) in turn: what the suite itself sees in the model, or the outcomes of its logits."""
+    """Of each (condition, source) in turn: what the suite itself sees in the model, or its logits."""
     from fourier_robust.engine.predict import predict, predict_each
-    from fourier_robust.metric.outcome import outcome
 
     if hasattr(suite, "observe"):
         for condition, source in sources:
@@ -206,8 +213,6 @@ def _observed(model: Any, suite: Any, sources: Any, batch_size: int, precision: 
     elif hasattr(suite, "changed"):
         for condition, source in sources:
             with suite.changed(model, condition):
-                prediction = predict(model, source.batches, precision)
-            yield outcome(prediction.logits, prediction.labels)
+                yield predict(model, source.batches, precision)
     else:
-        for prediction in predict_each(model, (source.batches for _, source in sources), batch_size, precision):
-            yield outcome(prediction.logits, prediction.labels)
+        yield from predict_each(model, (source.batches for _, source in sources), batch_size, precision)

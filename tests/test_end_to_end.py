@@ -173,6 +173,31 @@ def test_outcomes_of_other_weights_are_not_reused(train_tiny: Train, evaluate_ti
     assert (other / "eval/clean/results.csv").read_text() == expected
 
 
+def test_suites_share_predictions(train_tiny: Train, evaluate_tiny: Evaluate, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = train_tiny()
+    two = ("suite=corruptions", "suite.corruptions=[contrast]", "suite.severities=[1,5]")
+    evaluate_tiny(folder, *two)
+    rows = {name: (folder / f"eval/{name}/results.csv") for name in ("corruptions", "clean")}
+    whole = rows["corruptions"].read_bytes()
+    shutil.rmtree(folder / "eval/corruptions")
+    passes: list[int] = []
+
+    import fourier_robust.engine.predict as engine
+
+    original = engine._predict
+    monkeypatch.setattr(engine, "_predict", lambda *words: passes.append(1) or original(*words))
+    evaluate_tiny(folder, *two)
+    assert not passes
+    assert rows["corruptions"].read_bytes() == whole
+    evaluate_tiny(folder, "suite=clean", "suite.splits=[test]")
+    assert not passes
+    evaluate_tiny(folder, "suite=clean", "suite.splits=[test]", "resume=false")
+    assert len(passes) == 1
+    shutil.rmtree(folder / "eval/clean")
+    evaluate_tiny(folder, "suite=clean", "suite.splits=[test]", "predictions_gib=0")
+    assert len(passes) == 2
+
+
 def test_a_checkpoint_moved_elsewhere_is_enough(train_tiny: Train, evaluate_tiny: Evaluate, tmp_path: Path) -> None:
     folder = train_tiny("arch.widths=[4,8,8]")
     lone = tmp_path / "else" / "model.safetensors"

@@ -13,6 +13,7 @@ import torch
 from fourier_robust.run.atomic import write_bytes, write_text
 from fourier_robust.run.checkpoint import Checkpoint
 from fourier_robust.run.folder import slug
+from fourier_robust.run.predictions import PredictionCache
 from fourier_robust.run.provenance import provenance
 from fourier_robust.run.results import OutcomeStore, Row, csv_text, npz_bytes, write_receipt, write_rows
 
@@ -38,11 +39,16 @@ class EvalRecord:
     ) -> None:
         self._input = json.dumps({key: value for key, value in (preprocessing or {}).items() if key != "from"})
         self.checkpoint, self.about = checkpoint, provenance(device)
-        self.folder = checkpoint.path.parent / "eval" / slug(name)
+        evaluations = checkpoint.path.parent / "eval"
         if not checkpoint.meta:  # somebody else's files may lie side by side
-            self.folder = checkpoint.path.parent / "eval" / slug(checkpoint.path.stem) / slug(name)
+            evaluations /= slug(checkpoint.path.stem)
+        self.folder = evaluations / slug(name)
         self.run = slug(checkpoint.path.resolve().parent.name if checkpoint.meta else checkpoint.path.stem)
         self.store = OutcomeStore(self.folder / "outcomes")
+
+    def predictions(self, limit: int) -> PredictionCache:
+        """What all suites of this checkpoint share, up to `limit` bytes."""
+        return PredictionCache(self.folder.parent / "predictions", limit)
 
     def identity(self, data: str, precision: str) -> str:
         """Of what an outcome is: weights, input, data and precision, as one hex digest."""

@@ -72,11 +72,11 @@ def write_receipt(path: Path, receipt: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(receipt, indent=2) + "\n")
 
 
-def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The content of a compressed ``.npz`` file."""
+def npz_bytes(arrays: Mapping[str, np.ndarray], compressed: bool = True) -> bytes:
+    """The content of an ``.npz`` file; logits hardly shrink, so theirs need not be compressed."""
     buffer = io.BytesIO()
     named: dict[str, Any] = dict(arrays)
-    np.savez_compressed(buffer, **named)
+    (np.savez_compressed if compressed else np.savez)(buffer, **named)
     return buffer.getvalue()
 
 
