@@ -60,17 +60,22 @@ def measure(who: Callable[[], Subject], config: Mapping[str, Any]) -> Path:
     dataset = build_dataset({**config, "dataset": subject.dataset})
     suite = build(config, "suite")
     model = subject.model(dataset, device)
+    if hasattr(suite, "parts"):
+        return _ask_all(model, subject, dataset, suite, config, device)
+    return _ask(model, subject, dataset, suite, config, device)[0]
+
+
+def _ask(
+    model: Any, subject: Subject, dataset: Any, suite: Any, config: Mapping[str, Any], device: Any
+) -> tuple[Path, list[Any]]:
+    """One suite: its folder, and the rows in it."""
     conditions = suite.conditions(dataset)  # missing data is known here, before any work
     _write_images(suite)
 
     from fourier_robust.report.figure import table_png
     from fourier_robust.report.table import table_of
-    from fourier_robust.run.eval_record import EvalRecord
 
-    trained = subject.names
-    own_data = subject.ours and trained["dataset"] == subject.data
-    folder = suite.name if own_data else f"{suite.name}.{dataset.name}"
-    record = EvalRecord(subject.checkpoint, folder, device, subject.preprocessing)
+    trained, record = subject.names, _record(subject, suite, dataset, device)
     started = time.perf_counter()
     outcomes, data, reused = _outcomes(model, dataset, suite, conditions, config, device, record)
     rows = _rows(suite, suite.measure(outcomes), record.run, subject)
@@ -94,7 +99,58 @@ def measure(who: Callable[[], Subject], config: Mapping[str, Any]) -> Path:
     record.finish(rows, table.records(), files, receipt)
     written = ", ".join(["results.csv", "table.csv", *files, "eval.json"])
     print(f"\n{table.text()}\n\nwrote {written} in {record.folder}")
+    return record.folder, rows
+
+
+def _ask_all(model: Any, subject: Subject, dataset: Any, suite: Any, config: Mapping[str, Any], device: Any) -> Path:
+    """Each part in turn, as if it had been asked for alone; then all rows in one table, and what was not measured."""
+    rows, missing, failed = [], {}, {}
+    for name, part in suite.parts.items():
+        try:
+            part.conditions(dataset)
+        except UserError as error:
+            missing[name] = str(error)
+    for name, part in suite.parts.items():
+        if name in missing:
+            continue
+        print(f"\n== suite={name}")
+        try:
+            settings = {**config, "suite": config["suite"]["parts"][name]}
+            rows += _ask(model, subject, dataset, part, settings, device)[1]
+        except UserError as error:
+            failed[name] = str(error)
+            print(f"not measured: {error}")
+
+    from fourier_robust.report.table import Table
+
+    record = _record(subject, suite, dataset, device)
+    left_out = [f"{name}: {reason}" for name, reason in {**missing, **failed}.items()]
+    columns, lines = suite.summary(rows)
+    summary = Table(suite.name, columns, lines, False, tuple(left_out))
+    receipt = {
+        "config": config,
+        "subject": subject.names,
+        "preprocessing": subject.preprocessing,
+        "measured": [name for name in suite.parts if name not in missing and name not in failed],
+        "not_measured": {**missing, **failed},
+        "rows": len(rows),
+        "definitions": suite.definitions,
+    }
+    record.finish(rows, summary.records(), {}, receipt)
+    said = "\n".join(["", "not measured:", *left_out] if left_out else ["", "all suites measured"])
+    print(f"{said}\n\nwrote results.csv, table.csv, eval.json in {record.folder}")
+    if failed:
+        raise UserError(f"{len(failed)} of {len(suite.parts)} suites stopped: {', '.join(failed)}; see above")
     return record.folder
+
+
+def _record(subject: Subject, suite: Any, dataset: Any, device: Any) -> Any:
+    """Where the results of a suite go."""
+    from fourier_robust.run.eval_record import EvalRecord
+
+    own_data = subject.ours and subject.names["dataset"] == subject.data
+    folder = suite.name if own_data else f"{suite.name}.{dataset.name}"
+    return EvalRecord(subject.checkpoint, folder, device, subject.preprocessing)
 
 
 def _write_alone(config: Mapping[str, Any]) -> None:

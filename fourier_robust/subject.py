@@ -10,6 +10,7 @@ from typing import Any
 from fourier_robust.errors import UserError
 
 PREPROCESS = ("mean", "std", "size", "resize", "interpolation")
+HELD_OUT = ("val_size", "val_seed", "num_val")  # what decides which training images `val` is
 OF_FILES = ("size", "resize", "interpolation")  # settings of data sets kept as image files
 
 
@@ -107,6 +108,12 @@ def _of_run(config: Mapping[str, Any], names: Mapping[str, str], checkpoint: Any
     chosen = config.get("dataset", {})
     whole = "_target_" in chosen  # else at most another corruption of the training run's data
     dataset = dict(chosen) if whole else {**own["dataset"], **chosen}
+    for key in HELD_OUT:  # else `val` would hold images it was trained on
+        if key in own["dataset"] and dataset.get(key) != own["dataset"][key]:
+            if not whole:
+                raise UserError(f"dataset.{key}: {checkpoint.path} was trained with {own['dataset'][key]}")
+            if dataset["_target_"] == own["dataset"]["_target_"]:
+                dataset[key] = own["dataset"][key]
     if not whole and dataset.get("root") == own["paths"]["data_dir"]:  # the data folder of now, not of training time
         dataset["root"] = config["paths"]["data_dir"]
     if any(config["preprocess"].values()):

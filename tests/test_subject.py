@@ -177,3 +177,13 @@ def test_program_fills_up_the_batch_it_was_exported_with() -> None:
     seen.clear()
     Program(run)(images)
     assert seen == [7]
+
+
+def test_held_out_images_stay_those_of_the_training_run(
+    train_tiny: Callable[..., Path], evaluate_tiny: Evaluate
+) -> None:
+    folder = train_tiny("dataset.num_val=16")
+    with pytest.raises(UserError, match=r"dataset\.num_val: .* was trained with 16"):
+        evaluate_tiny(folder, "+dataset.num_val=32")
+    evaluate_tiny(folder, "dataset=shapes", "dataset.num_val=32", "dataset.num_test=32", "suite.splits=[val]")
+    assert rows(folder / "eval/clean")["error"]["n"] == "16"

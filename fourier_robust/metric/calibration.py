@@ -40,13 +40,19 @@ class Bins(NamedTuple):
         return self.images / self.images.sum()
 
 
+def width_bin(probability: torch.Tensor, bins: int = BINS) -> torch.Tensor:
+    """The equal-width bin, 0 to bins - 1, of each value in [0,1]; see `reliability`."""
+    edges = torch.linspace(0, 1, bins + 1, dtype=probability.dtype, device=probability.device)
+    return torch.bucketize(probability.contiguous(), edges[1:-1].contiguous())
+
+
 def reliability(confidence: torch.Tensor, correct: torch.Tensor, bins: int = BINS) -> Bins:
     """Equal-width bins ((i-1)/bins, i/bins], the first with 0; bounds are compared in the dtype of `confidence`.
 
     torchmetrics 1.9 closes its bins on the other side: a confidence that is a bound lies one bin higher there.
     """
     right = _checked(confidence, correct, bins)
-    return _gather(_width_bin(confidence, bins), confidence.double(), right, bins)
+    return _gather(width_bin(confidence, bins), confidence.double(), right, bins)
 
 
 def reliability_mass(confidence: torch.Tensor, correct: torch.Tensor, bins: int = BINS) -> Bins:
@@ -55,6 +61,15 @@ def reliability_mass(confidence: torch.Tensor, correct: torch.Tensor, bins: int 
     n = len(confidence)
     sorted_confidence, right = _sorted(confidence, right)
     return _gather(torch.arange(n, device=right.device) * bins // n, sorted_confidence, right, bins)
+
+
+def reliability_runs(confidence: torch.Tensor, correct: torch.Tensor, bin_size: int = 100) -> Bins:
+    """Images sorted by confidence, cut into runs of `bin_size`; the last takes the rest, fewer images are one bin."""
+    right = _checked(confidence, correct, bin_size)
+    bins = max(1, len(right) // bin_size)
+    sorted_confidence, right = _sorted(confidence, right)
+    run = torch.arange(len(right), device=right.device).div(bin_size, rounding_mode="floor").clamp_max(bins - 1)
+    return _gather(run, sorted_confidence, right, bins)
 
 
 def ece(confidence: torch.Tensor, correct: torch.Tensor, bins: int = BINS) -> float:
@@ -87,11 +102,7 @@ def rms_ce(confidence: torch.Tensor, correct: torch.Tensor, bin_size: int = 100,
 
     Source: Hendrycks et al., "Deep Anomaly Detection with Outlier Exposure", ICLR 2019, appendix; their code.
     """
-    right = _checked(confidence, correct, bin_size)
-    bins = max(1, len(right) // bin_size)
-    sorted_confidence, right = _sorted(confidence, right)
-    run = torch.arange(len(right), device=right.device).div(bin_size, rounding_mode="floor").clamp_max(bins - 1)
-    found = _gather(run, sorted_confidence, right, bins)
+    found = reliability_runs(confidence, correct, bin_size)
     terms = found.share * found.gap.square()
     return math.sqrt(float(terms[:-1].sum() if published else terms.sum()))
 
@@ -113,7 +124,7 @@ def ece_classwise(logits: torch.Tensor, labels: torch.Tensor, bins: int = BINS) 
     """
     _check_logits(logits, labels)
     probability, classes = logits.double().softmax(1), logits.shape[1]
-    place = _width_bin(probability, bins) + bins * torch.arange(classes, device=logits.device)
+    place = width_bin(probability, bins) + bins * torch.arange(classes, device=logits.device)
     found = _gather(place.flatten(), probability.flatten(), _one_hot(probability, labels).flatten(), bins * classes)
     return float((found.share * found.gap).sum())
 
@@ -185,11 +196,6 @@ def _check_logits(logits: torch.Tensor, labels: torch.Tensor) -> None:
         raise ValueError(f"the logits of {bad} of {len(logits)} images are not finite")
     if int(labels.min()) < 0 or int(labels.max()) >= logits.shape[1]:
         raise ValueError(f"labels must lie in 0..{logits.shape[1] - 1}, got {int(labels.min())} to {int(labels.max())}")
-
-
-def _width_bin(probability: torch.Tensor, bins: int) -> torch.Tensor:
-    edges = torch.linspace(0, 1, bins + 1, dtype=probability.dtype, device=probability.device)
-    return torch.bucketize(probability.contiguous(), edges[1:-1].contiguous())
 
 
 def _sorted(confidence: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -100,9 +100,32 @@ def calibration_table(rows: Sequence[Row], who: str, remarks: Sequence[str]) -> 
     return Table(title, metrics, tuple(lines), False, tuple(remarks))
 
 
+def attack_table(rows: Sequence[Row], who: str, remarks: Sequence[str]) -> Table:
+    """Error in percent: without attack first, then attacks down and eps across, then the worst case per norm."""
+    attacked = [row for row in rows if row.attack is not None and row.metric in ("error", "worst_case")]
+    sizes = sorted({row.eps for row in attacked if row.eps is not None})
+    names = sorted(dict.fromkeys((row.metric, row.attack) for row in attacked), key=lambda name: name[0])
+    cells = {(row.metric, row.attack, row.eps): row.value for row in attacked}
+    (clean,) = (row for row in rows if row.attack is None and row.metric == "error")
+    lines: list[tuple[str, tuple[float | None, ...]]] = [("no attack", (clean.value, *(None for _ in sizes)))]
+    for metric, attack in names:
+        name = str(attack) if metric == "error" else f"worst case {attack}"
+        lines.append((name, (None, *(cells.get((metric, attack, eps)) for eps in sizes))))
+    title = f"error (%) of {who} on {clean.dataset} under attack, eps across, n = {clean.n}"
+    return Table(title, ("0", *map(_eps, sizes)), tuple(lines), True, tuple(remarks))
+
+
+def _eps(eps: float) -> str:
+    """A size in [0,1] pixels; below 0.13 in 255ths, where it is a multiple of half of one."""
+    halves = 2 * 255 * eps
+    return f"{round(halves) / 2:g}/255" if eps < 0.13 and abs(halves - round(halves)) < 1e-4 else f"{eps:.4g}"
+
+
 def table_of(rows: Sequence[Row], who: str, remarks: Sequence[str]) -> Table:
-    """The table that fits the rows: of calibration, by severity where they have one, by metric otherwise."""
+    """The table that fits the rows: of calibration or attacks, by severity where they have one, by metric otherwise."""
     if rows[0].suite == "calibration":
         return calibration_table(rows, who, remarks)
+    if rows[0].suite == "attacks":
+        return attack_table(rows, who, remarks)
     by_severity = any(row.severity is not None for row in rows)
     return corruption_table(rows, who, remarks) if by_severity else metric_table(rows, who, remarks)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fourier_robust.report.figure import comparison_png, table_png
 from fourier_robust.report.table import table_of
 from fourier_robust.run.results import Row, csv_text
@@ -90,3 +92,33 @@ def test_what_the_column_corruption_names_stands_behind_the_data_set() -> None:
         ["cifar10", "a", "1.0000"],
         ["cifar10", "b", "2.0000"],
     ]
+
+
+ATTACKS = """\
+error (%) of who on cifar10 under attack, eps across, n = 100
+
+                     0  4/255  8/255    0.5
+no attack          5.0
+fgsm                     20.0   40.0
+pgd                      25.0   62.5
+pgd_l2                                 30.0
+worst case linf          25.0   65.0
+worst case l2                          30.0"""
+
+
+def test_attacks_down_and_sizes_across() -> None:
+    rows = [replace(row("error", 0.05, dataset="cifar10"), suite="attacks")]
+    for metric, attack, eps, value in (
+        ("error", "fgsm", 4 / 255, 0.2),
+        ("error", "fgsm", 8 / 255, 0.4),
+        ("hf_fraction", "fgsm", 8 / 255, 0.9),
+        ("error", "pgd", 4 / 255, 0.25),
+        ("error", "pgd", 8 / 255, 0.625),
+        ("error", "pgd_l2", 0.5, 0.3),
+        ("worst_case", "linf", 4 / 255, 0.25),
+        ("worst_case", "linf", 8 / 255, 0.65),
+        ("worst_case", "l2", 0.5, 0.3),
+    ):
+        rows.append(replace(row(metric, value, dataset="cifar10"), suite="attacks", attack=attack, eps=eps))
+    text = table_of(rows, "who", []).text()
+    assert [line.rstrip() for line in text.splitlines()] == ATTACKS.splitlines()
