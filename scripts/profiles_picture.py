@@ -26,13 +26,16 @@ SIZE = 32
 
 
 def measured(folder: Path) -> pd.DataFrame:
-    """Columns run, dataset, arch, aug, reg, n, k, value, of one evaluation."""
+    """Columns name, run, dataset, arch, aug, reg, n, k, value, of one evaluation; its name is that of the folder."""
     path = folder / "sensitivity" / "results.csv"
     if not path.exists():
         sys.exit(f"error: no {path}: run fr-eval ckpt=... suite=sensitivity first")
     rows = pd.read_csv(path)
     found = rows.assign(k=rows.metric.str.extract(r"^p\((\d+)\)$")[0].astype("Int64")).dropna(subset=["k"])
-    return found[["run", "dataset", "arch", "aug", "reg", "n", "k", "value"]].astype({"k": int})
+    name = folder.resolve().parent.name if folder.name == "eval" else folder.name
+    return found.assign(name=name)[["name", "run", "dataset", "arch", "aug", "reg", "n", "k", "value"]].astype(
+        {"k": int}
+    )
 
 
 def compared(published: pd.DataFrame, runs: list[pd.DataFrame], dataset: str) -> pd.DataFrame:
@@ -63,8 +66,8 @@ def draw(table: pd.DataFrame, dataset: str) -> bytes:
         if first.published.notna().any():
             label = f"published ({first.published_arch.dropna().iloc[0]})"
             axes.plot(first.k, first.published, color="black", linestyle="--", linewidth=1.2, label=label)
-        for number, (_, run) in enumerate(rows.groupby("run")):
-            label = f"measured ({run.arch.iloc[0]}, n = {run.n.iloc[0]})"
+        for number, (_, run) in enumerate(rows.groupby("run", sort=False)):
+            label = f"{run['name'].iloc[0]}: measured ({run.arch.iloc[0]}, n = {run.n.iloc[0]})"
             axes.plot(run.k, run.measured, color=f"C{number}", marker="o", markersize=2.5, linewidth=1.4, label=label)
         for edge in (SIZE // 6 + 0.5, SIZE // 3 + 0.5):
             axes.axvline(edge, color="0.85", linewidth=0.8, zorder=0)
