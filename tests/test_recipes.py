@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support import compose_config
 
 FOLDER = Path(__file__).parents[1] / "conf" / "experiment" / "apr"
 METHODS = ("standard", "apr_s", "apr_p", "apr_sp")
@@ -53,6 +54,7 @@ IMAGENET_ACCURACY = (76.1, 75.5, 75.6, 75.6)
 CIFAR = [(dataset, arch, method) for dataset, rows in CORRUPTION_ERROR.items() for arch in rows for method in METHODS]
 NAMES = [f"{dataset}_{arch}_{method}" for dataset, arch, method in CIFAR]
 IMAGENET_NAMES = [f"imagenet_resnet50_{method}" for method in METHODS]
+FAST = "fast_adversarial"
 
 
 def header(name: str) -> dict[str, str]:
@@ -79,15 +81,16 @@ def overrides(name: str) -> dict[str, str]:
 
 
 def test_the_folder_holds_these_recipes_and_no_other() -> None:
-    assert sorted(path.stem for path in FOLDER.glob("*.yaml")) == sorted(NAMES + IMAGENET_NAMES)
+    assert sorted(path.stem for path in FOLDER.glob("*.yaml")) == sorted([*NAMES, *IMAGENET_NAMES, FAST])
 
 
-@pytest.mark.parametrize("name", NAMES + IMAGENET_NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *IMAGENET_NAMES, FAST])
 def test_header(name: str) -> None:
     assert (FOLDER / f"{name}.yaml").read_text().startswith("# @package _global_\n")
     fields = header(name)
     assert {"source", "command", "cost", "expect"} <= set(fields)
-    assert fields["command"] == f"fr-train experiment=apr/{name}"
+    assert fields["command"].startswith(f"fr-train experiment=apr/{name}")
+    assert name == FAST or fields["command"] == f"fr-train experiment=apr/{name}"
     assert "arXiv 2108.08487" in fields["source"]
     assert "published" in fields["expect"]
     assert ("caution" in fields) == (not name.endswith("standard"))
@@ -139,3 +142,24 @@ def test_cost_is_epochs_times_images_times_views(name: str) -> None:
     assert images == (1_281_167 if name.startswith("imagenet") else 50_000)
     assert views == 1 + p
     assert total == round(epochs * images * views / 1e6)
+
+
+def test_fast_adversarial_recipe() -> None:
+    """The row APR-SP of the authors' autoattacks/README, and what their training script does."""
+    config, names = compose_config("train", f"experiment=apr/{FAST}")
+    assert names == {"dataset": "cifar10", "arch": "preact_resnet18", "aug": "apr_sp_fgsm", "reg": "none"}
+    assert (config["trainer"]["epochs"], config["trainer"]["batch_size"]) == (90, 128)
+    optim = config["optim"]
+    triangle = optim.pop("schedule")
+    assert (triangle["start"], triangle["peak"], triangle["end"]) == (0.0, 0.5, 0.0)
+    plain = {"momentum": 0.9, "nesterov": False, "weight_decay": 5e-4, "bias_lr_scale": 1.0, "lr_batch": None}
+    assert {key: value for key, value in optim.items() if key != "_target_"} == {"lr": 0.2} | plain
+    aug = config["aug"]
+    assert (aug["single"]["apply_p"], aug["views"]["p"], aug["crop"]["fill"]) == (0.9, 0.16, 0.0)
+    assert (aug["views"]["space"], aug["views"]["std"]) == ("normalised", [0.2471, 0.2435, 0.2616])
+    assert (255 * aug["attack"]["eps"], 255 * aug["attack"]["step_size"]) == pytest.approx((8, 10))
+    assert (aug["attack"]["random_start"], aug["bn_mode"], aug["compat"]) == (True, "train", "upstream")
+    cost = re.match(r"(\d+) epochs x 50,000 images x 2 views x 2 passes = (\d+) million", header(FAST)["cost"])
+    assert cost is not None
+    assert int(cost[2]) == int(cost[1]) * 50_000 * 4 / 1e6
+    assert "83.16 %, attacked 44.83 % (published" in header(FAST)["expect"]

@@ -103,7 +103,7 @@ def test_experiment(name: str) -> None:
     assert chosen == {**names, "aug": other}
 
 
-@pytest.mark.parametrize("group", ["aug", "arch", "dataset", "optim", "reg", "suite", "experiment"])
+@pytest.mark.parametrize("group", ["aug", "arch", "attack", "dataset", "optim", "reg", "score", "suite", "experiment"])
 def test_headers(group: str) -> None:
     for name in choices(group):
         text = (CONF / group / f"{name}.yaml").read_text()

@@ -1,10 +1,13 @@
-"""What an augmentation hands to the trainer, and the two kinds of steps it is made of."""
+"""What an augmentation hands to the trainer, and the kinds of steps it is made of."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
+from torch import nn
 
 Params = dict[str, Any]
 
@@ -41,3 +44,21 @@ class Pairing(Protocol):
     def sample(self, shape: tuple[int, int, int, int], generator: torch.Generator) -> Params: ...
 
     def apply(self, images: torch.Tensor, labels: torch.Tensor, params: Params) -> Views: ...
+
+
+class Augmentation(Pairing, Protocol):
+    """All of it: from the images of the data set to weighted views; a `Chain`, or what a `ModelAugmentation` gives."""
+
+
+@runtime_checkable
+class ModelAugmentation(Protocol):
+    """An augmentation that needs the model: the trainer asks it once, before the first step, for one that has it."""
+
+    def for_model(self, model: nn.Module, precision: Callable[[], AbstractContextManager[Any]]) -> Augmentation:
+        """What makes views for `model`, which is never compiled and learns between calls.
+
+        Args:
+            model: takes (B,C,H,W) in [0,1], gives (B,K); in training mode and left so.
+            precision: gives the trainer's autocast, or nothing where it computes in float32.
+        """
+        ...

@@ -73,6 +73,11 @@ class ImageFolder:
         """As given, else counted."""
         return len(self.class_names) if self._num_classes is None else self._num_classes
 
+    @property
+    def test_crop(self) -> CentreCrop:
+        """What evaluation makes of an image of any size; images of other sets are measured with it too."""
+        return self._test_crop
+
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         """The sorted class folders; the same in train/ and val/ where both exist.

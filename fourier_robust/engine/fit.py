@@ -16,7 +16,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from fourier_robust.aug.views import Views
+from fourier_robust.aug.views import Augmentation, ModelAugmentation, Views
 from fourier_robust.dataset.base import Batch
 from fourier_robust.engine.interrupt import Interrupted, StopFlag, stop_on_signals
 from fourier_robust.engine.job import Job
@@ -99,6 +99,7 @@ class _Loop:
             job.model, settings.epochs, self.steps_per_epoch, settings.batch_size
         )
         self.forward: Callable[[torch.Tensor], torch.Tensor] = torch.compile(job.model) if job.compiled else job.model
+        self.aug = _with_model(job, self.precision)
         self.average: AveragedModel | None = None
         self.generator = torch.Generator()
         self.step = 0
@@ -171,8 +172,8 @@ class _Loop:
         self.generator.manual_seed(derive(job.seed, "aug", self.step))
         torch.manual_seed(derive(job.seed, "dropout", self.step))  # layers with dropout take no generator
         shape = batch.images.shape
-        params = job.aug.sample((shape[0], shape[1], shape[2], shape[3]), self.generator)
-        views = job.aug.apply(batch.images, batch.labels, params)
+        params = self.aug.sample((shape[0], shape[1], shape[2], shape[3]), self.generator)
+        views = self.aug.apply(batch.images, batch.labels, params)
         images = views.images.flatten(0, 1).contiguous(memory_format=self.layout)
         joint = self.precision == "fp32" and not job.compiled and job.reg.shares_pass(self.step)
         if joint:
@@ -259,6 +260,13 @@ class _Loop:
             state |= {"model": self.job.model.state_dict(), "average": self.average.state_dict()}
         self.job.save(self.step, self._reported().state_dict(), state)
         self.saved_step = self.step
+
+
+def _with_model(job: Job, precision: Precision) -> Augmentation:
+    """The job's augmentation, with the model if it needs one."""
+    if isinstance(job.aug, ModelAugmentation):
+        return job.aug.for_model(job.model, lambda: autocast(job.device, precision))
+    return job.aug
 
 
 def _sentence(line: Mapping[str, Any], epochs: int) -> str:

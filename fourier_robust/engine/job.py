@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from fourier_robust.aug.chain import Chain
+from fourier_robust.aug.views import Augmentation, ModelAugmentation
 from fourier_robust.dataset.base import Split
 from fourier_robust.reg.step import Step
 
@@ -56,7 +56,7 @@ class Job:
     model: nn.Module
     train: Split
     val: Split | None
-    aug: Chain
+    aug: Augmentation | ModelAugmentation
     reg: Regularizer
     optim: OptimizerRecipe
     seed: int

@@ -42,8 +42,22 @@ class Mover(Protocol):
         ...
 
 
-def last_linear(model: nn.Module, images: torch.Tensor) -> nn.Linear | None:
-    """The linear layer whose output the logits are, found by a pass over (B,C,H,W) `images`; None where there is none.
+class LastLinear(NamedTuple):
+    """A linear layer, and the factor > 0 by which the logits are its output (1, but for networks that scale them)."""
+
+    layer: nn.Linear
+    scale: float
+
+    def head(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(K,D) weight and (K,) bias that give the logits, float32 on the CPU."""
+        weight = self.scale * self.layer.weight.detach().float().cpu()
+        if self.layer.bias is None:
+            return weight, torch.zeros(len(weight))
+        return weight, self.scale * self.layer.bias.detach().float().cpu()
+
+
+def last_linear(model: nn.Module, images: torch.Tensor) -> LastLinear | None:
+    """The layer that the logits come from, found by a pass over (B,C,H,W) `images`; None where there is none.
 
     There is none in a network without such a layer (a convolution, a mean of two heads), or whose insides are hidden
     (TorchScript, torch.export).
@@ -62,14 +76,19 @@ def last_linear(model: nn.Module, images: torch.Tensor) -> nn.Linear | None:
     finally:
         for hook in hooks:
             hook.remove()
-    found = [module for module, output in outputs if output.shape == logits.shape and torch.equal(output, logits)]
-    return found[-1] if found else None
+    for module, output in reversed(outputs):
+        if output.shape == logits.shape:
+            ours, theirs = output.double(), logits.double()
+            scale = float((ours * theirs).sum() / ours.square().sum())
+            if scale > 0 and torch.allclose(scale * ours, theirs, rtol=1e-4, atol=1e-6 * float(theirs.abs().amax())):
+                return LastLinear(module, 1.0 if torch.equal(output, logits) else scale)
+    return None
 
 
 def last_layer(
     model: nn.Module,
     batches: Iterable[Batch],
-    linear: nn.Linear | None = None,
+    linear: LastLinear | None = None,
     movers: Sequence[Mover] = (),
     precision: Precision = "fp32",
 ) -> Iterator[LastLayer]:
@@ -92,7 +111,7 @@ def last_layer(
     def keep(_: nn.Module, inputs: Any) -> None:
         features.append(inputs[0].detach().to("cpu", torch.float32, copy=True))
 
-    hook = linear.register_forward_pre_hook(keep) if linear is not None else None
+    hook = linear.layer.register_forward_pre_hook(keep) if linear is not None else None
     try:
         with evaluating(model), _frozen(model):
             for batch in batches:

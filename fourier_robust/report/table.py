@@ -122,10 +122,14 @@ def _eps(eps: float) -> str:
 
 
 def table_of(rows: Sequence[Row], who: str, remarks: Sequence[str]) -> Table:
-    """The table that fits the rows: of calibration or attacks, by severity where they have one, by metric otherwise."""
+    """The table that fits the rows: that of their suite, by severity where they have one, by metric otherwise."""
     if rows[0].suite == "calibration":
         return calibration_table(rows, who, remarks)
     if rows[0].suite == "attacks":
         return attack_table(rows, who, remarks)
+    if rows[0].suite == "ood":
+        from fourier_robust.report.ood_table import score_table  # it needs `Table`
+
+        return score_table(rows, who, remarks)
     by_severity = any(row.severity is not None for row in rows)
     return corruption_table(rows, who, remarks) if by_severity else metric_table(rows, who, remarks)
