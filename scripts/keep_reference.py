@@ -1,8 +1,10 @@
 """Copy what a finished run measured (tables, receipts, history, config; no weights) to a folder worth committing.
 
     python scripts/keep_reference.py outputs/cifar10/…/s0-… outputs/reference/cifar10_speednet_cpu/apr_sp
+    python scripts/keep_reference.py theirs/eval/resnet20-12fca82f outputs/reference/thirdparty/resnet20
 
-Machine-specific values (folders, host) are left out; numbers are copied byte for byte.
+The second form keeps the evaluations of a model that was not trained here. Machine-specific values (folders, host) are
+left out; numbers are copied byte for byte.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ def command(words: list[str]) -> list[str]:
     return ["ckpt=…/last.pt" if word.startswith("ckpt=") else word for word in words]
 
 
-def main(source: Path, target: Path) -> None:
-    """Copy; refuses a run that is not done or whose code was not committed."""
+def keep_training(source: Path, target: Path) -> None:
+    """Copy what the training left; refuses a run that is not done or whose code was not committed."""
     run = json.loads((source / "run.json").read_text())
     if json.loads((source / "status.json").read_text())["state"] != "done":
         sys.exit(f"{source} is not done")
@@ -43,7 +45,19 @@ def main(source: Path, target: Path) -> None:
     write_text(target / "config.yaml", yaml.safe_dump(without_places(config), sort_keys=False))
     write_text(target / "run.json", json.dumps(run, indent=2) + "\n")
     write_bytes(target / "train.csv", (source / "train.csv").read_bytes())
-    for receipt in sorted(source.glob("eval/*/eval.json")):
+
+
+def main(source: Path, target: Path) -> None:
+    """Copy; refuses what was made from code that is not in a commit."""
+    trained = (source / "run.json").exists()
+    if trained:
+        keep_training(source, target)
+    receipts = sorted(source.glob("eval/*/eval.json" if trained else "*/eval.json"))
+    if not receipts:
+        sys.exit(f"{source} is no run folder and holds no evaluations")
+    for receipt in receipts:
+        if json.loads(receipt.read_text())["git"]["dirty"] is not False:
+            sys.exit(f"{receipt.parent} was made from code that is not in a commit")
         for path in sorted(path for path in receipt.parent.iterdir() if path.suffix in KEPT):
             write_bytes(target / receipt.parent.name / path.name, path.read_bytes())
         content = without_places(json.loads(receipt.read_text()))
