@@ -117,6 +117,7 @@ class OutOfDistribution:
             if name in (self._inside.dataset, self._train.dataset):
                 raise UserError(f"suite.sets: {name} is the in-distribution set")
         self._sets: dict[Condition, str] = {}
+        absent = []
         for name in self.sets if self.sets is not None else listed:
             reason = self.readers[name].absent()
             if reason is None:
@@ -124,7 +125,9 @@ class OutOfDistribution:
             elif self.sets is not None or name in self.folders:
                 raise UserError(f"OOD set {name}: {reason}")
             else:
-                self._said.append(f"left out: {name}: {reason}")
+                absent.append(name)
+        if absent:
+            self._said.append(f"not on disk, left out: {', '.join(absent)}; suite.sets=[NAME] says what belongs where")
         if not self._sets:
             raise UserError(f"no OOD set for {dataset.name}: name some with suite.sets=[...] or suite.folders")
         self._groups = {group: list(names) for group, names in groups.items()}

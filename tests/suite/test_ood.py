@@ -104,7 +104,7 @@ def test_groups_and_their_means() -> None:
     (mean_row,) = [m for m in measured if (m.condition.dataset, m.metric) == ("mean_all_2", "auroc")]
     assert mean_row.estimate.n == 24 + 20 + 16
     assert {m.metric for m in measured if not m.higher_is_better} == {"fpr95", "fpr95_id"}
-    assert any("left out: away: no folder /nowhere/away" in line for line in one.remarks())
+    assert any("not on disk, left out: away; suite.sets=" in line for line in one.remarks())
     assert any("equal scores count half" in line for line in one.remarks())
 
 
