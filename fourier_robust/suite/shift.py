@@ -1,0 +1,193 @@
+"""How often is the model wrong, or of two minds, on images of its classes that come from elsewhere?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from fourier_robust.dataset.base import Dataset
+from fourier_robust.dataset.crops import CentreCrop, Crop
+from fourier_robust.dataset.label_space import model_classes
+from fourier_robust.dataset.shifted import Checked, ShiftedSet
+from fourier_robust.dataset.wnids import are_wnids
+from fourier_robust.engine.predict import Precision, predict
+from fourier_robust.errors import UserError
+from fourier_robust.metric.outcome import error_rate
+from fourier_robust.suite.base import Condition, Measurement, Source
+from fourier_robust.suite.shift_observed import Observed, flip_rates, of_cells, of_set
+
+
+class Shift:
+    """Error on each shifted set and its gap to clean images of the same classes; flip rates of clips.
+
+    Args:
+        readers: set name -> its reader.
+        groups: data set -> names of its sets; ``wnids`` are those of any data set whose classes are wnids.
+        sets: names among `readers`; None takes those of the data set's group that are on disk.
+
+    Raises:
+        ValueError: an unknown set, one twice, or none.
+    """
+
+    name = "shift"
+    observation = Observed
+    definitions: Mapping[str, str] = {
+        "error": "1 - top-1 accuracy, argmax over all the model's classes: one outside the set's is wrong; fraction of "
+        "images (classes weigh by their images); 95 % interval by Wilson",
+        "error_masked": "the same with the argmax among the set's classes alone (a set of fewer classes than the "
+        "model's); of several columns for a class the largest counts",
+        "gap": "error minus the error on clean test images of the same classes, same label rule; 95 % interval for "
+        "independent samples (Newcombe), or over images where they are the same ones",
+        "gap_masked": "the same with both errors masked",
+        "mean_error": "plain mean of error over severities (one corruption) or over corruptions x severities "
+        "(common15, or named as partial); 95 % interval over images, each image's errors averaged first",
+        "flip_rate": "share of frames whose prediction is not that of the frame before (noise: of the first frame), "
+        "mean over clips; common10: plain mean over the ten scored perturbations, not divided by AlexNet's; 95 % "
+        "interval over clips, each clip's rates averaged first",
+    }
+
+    def __init__(
+        self,
+        readers: Mapping[str, ShiftedSet],
+        groups: Mapping[str, Sequence[str]],
+        sets: Sequence[str] | None = None,
+    ) -> None:
+        if sets is not None and (isinstance(sets, str) or not sets or len(set(sets)) < len(sets)):
+            raise ValueError(f"suite.sets={sets} must be a list of names, each once")
+        for name in sets or ():
+            if name not in readers:
+                raise ValueError(f"suite.sets: no set {name}; there are {', '.join(readers)}")
+        self.readers, self.groups, self.sets = readers, groups, sets
+
+    def conditions(self, dataset: Dataset) -> Sequence[Condition]:
+        """Clean test images where they are there, then each set's cells; see `Suite.conditions`."""
+        if hasattr(dataset, "corruption"):
+            raise UserError(f"{dataset.name} is corrupted already: give dataset.corruption=none for suite={self.name}")
+        self._said: list[str] = []
+        self._crop = _crop_of(dataset)
+        self._checked: dict[str, Checked] = {}
+        for name in self._there(dataset):
+            if name == dataset.name:
+                raise UserError(f"suite.sets: {name} is the model's own data set")
+            try:
+                self._checked[name] = self.readers[name].check(dataset)
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from error
+            self._said += self._checked[name].remarks
+        self._clean = self._clean_of(dataset)
+        self._subsets = {
+            name: one.space for name, one in self._checked.items() if one.space is not None and not one.space.whole
+        }
+        self._cells = {
+            Condition(name, *cell): (name, cell) for name, one in self._checked.items() for cell in one.cells
+        }
+        self._frames: dict[Condition, int] = {}
+        return [*([self._clean] if self._clean else []), *self._cells]
+
+    def source(self, dataset: Dataset, condition: Condition, device: torch.device, batch_size: int) -> Source:
+        """The images of one set whose classes the model has; see `Suite.source`."""
+        if condition == self._clean:
+            clean = dataset.split("test", device)
+            spaces = "".join(f"+{space.identity}" for space in self._subsets.values())
+            return Source(clean.batches(batch_size), len(clean), f"{clean.identity}+predictions{spaces}")
+        name, cell = self._cells[condition]
+        checked = self._checked[name]
+        try:
+            split = self.readers[name].split(dataset, cell, self._crop, device)
+        except (UserError, ValueError) as error:
+            raise UserError(f"{name}: {error}") from error
+        crop = f"{type(self._crop).__name__}{self._crop.size}-{getattr(self._crop, 'resize', '')}"
+        if checked.space is None:
+            self._frames[condition] = int(getattr(split, "frames", 0))
+            return Source(split.batches(batch_size), len(split), f"{split.identity}+flips+{crop}")
+        order = (checked.space.places[split.labels] >= 0).nonzero()[:, 0]
+        if checked.expected not in (None, len(order)):
+            self._said.append(f"{condition.key}: {len(order)} images, the release has {checked.expected}")
+        identity = f"{split.identity}+{checked.space.identity}+{crop}"
+        return Source(split.batches(batch_size, order), len(order), identity)
+
+    def observe(self, model: nn.Module, source: Source, condition: Condition, precision: Precision) -> Observed:
+        """Predictions under both label rules; no logits are kept. See `ModelSuite.observe`."""
+        if condition == self._clean:
+            spaces, places = list(self._subsets.values()), None
+        else:
+            space = self._checked[self._cells[condition][0]].space
+            spaces = [] if space is None or space.whole else [space]
+            places = None if space is None else space.places
+        parts = []
+        for batch in source.batches:
+            seen = predict(model, [batch], precision)
+            masked = [space.masked(seen.logits) for space in spaces]
+            labels = seen.labels if places is None else places[seen.labels]
+            empty = seen.labels.new_empty(len(seen.labels), 0)
+            parts.append(Observed(labels, seen.logits.argmax(1), torch.stack(masked, 1) if masked else empty))
+        if not parts:
+            raise UserError(f"{condition.key} holds no image")
+        return Observed(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+    def measure(self, outcomes: Mapping[Condition, Observed]) -> list[Measurement]:
+        """Errors and gaps, or flip rates, of each set; see `Suite.measure`."""
+        clean = None if self._clean is None else outcomes[self._clean]
+        found = []
+        if clean is not None and self._clean is not None:
+            found.append(Measurement(self._clean, "error", error_rate((clean.prediction != clean.label).double())))
+        for name, checked in self._checked.items():
+            cells = {cell: outcomes[Condition(name, *cell)] for cell in checked.cells}
+            if checked.space is None:
+                found += flip_rates(name, checked, cells, self._frames)
+            elif len(cells) > 1:
+                found += of_cells(name, checked, cells)
+            else:
+                column = list(self._subsets).index(name) if name in self._subsets else 0
+                reference = None if self._clean is None or clean is None else (self._clean.dataset, clean, column)
+                found += of_set(name, checked, next(iter(cells.values())), reference)
+        return found
+
+    def remarks(self) -> list[str]:
+        """The label rules, sets that are not there, and what is not as in the release; after `source`."""
+        rule = "error: over all of the model's classes; error_masked: among the set's classes"
+        return [*([rule] if self._subsets else []), *dict.fromkeys(self._said)]
+
+    def _there(self, dataset: Dataset) -> list[str]:
+        """The sets to measure: all that were named, or those of the data set's group that are on disk."""
+        if self.sets is not None:
+            for name in self.sets:
+                reason = self.readers[name].absent()
+                if reason is not None:
+                    raise UserError(f"{name}: {reason}")
+            return list(self.sets)
+        group = self.groups.get(dataset.name.split("+")[0])
+        if group is None and are_wnids(model_classes(dataset)):
+            group = self.groups.get("wnids")
+        if not group:
+            raise UserError(f"no shifted set of {dataset.name} is known: name some with suite.sets=[...]")
+        reasons = {name: self.readers[name].absent() for name in group}
+        there = [name for name, reason in reasons.items() if reason is None]
+        if not there:
+            first, *others = reasons
+            nor = f"; nor {', '.join(others)}" if others else ""
+            raise UserError(f"no shifted set of {dataset.name} is there: {first}: {reasons[first]}{nor}")
+        absent = [name for name in group if name not in there]
+        if absent:
+            self._said.append(f"not on disk: {', '.join(absent)} (suite.sets=[{absent[0]}] says where it belongs)")
+        return there
+
+    def _clean_of(self, dataset: Dataset) -> Condition | None:
+        """The clean test images' condition; None, with a remark, where a folder of them is not on disk."""
+        try:
+            if hasattr(dataset, "test_files"):
+                dataset.test_files()
+        except UserError as error:
+            if any(cell.severity for one in self._checked.values() for cell in one.cells):
+                raise
+            self._said.append(f"no gaps: {error}")
+            return None
+        return Condition(dataset.name)
+
+
+def _crop_of(dataset: Dataset) -> Crop:
+    """The data set's own crop of test images, for data sets kept as files of any size; else its size, no margin."""
+    own: Crop | None = getattr(dataset, "test_crop", None)
+    return own or CentreCrop(dataset.size, dataset.size)

@@ -1,0 +1,410 @@
+"""suite=shift: both label rules, gaps and flip rates by hand, what is named when it is missing, and one run of each."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from dataset.shift_layouts import Known, tree
+from PIL import Image
+from torch import nn
+
+from fourier_robust.arch.normalize import Normalized
+from fourier_robust.dataset.base import ResidentSplit
+from fourier_robust.dataset.clips import FrameArray
+from fourier_robust.dataset.imagefolder import ImageFolder
+from fourier_robust.dataset.imagenet import ImageNet
+from fourier_robust.dataset.label_space import by_name
+from fourier_robust.dataset.shift_imagenet import WnidTree
+from fourier_robust.dataset.shift_own import OwnSplit
+from fourier_robust.dataset.shifted import WHOLE, Cell, Checked
+from fourier_robust.dataset.wnids import IMAGENET_A, WNIDS
+from fourier_robust.errors import UserError
+from fourier_robust.metric.outcome import error_rate, mean_of_images
+from fourier_robust.suite.base import Condition, Measurement
+from fourier_robust.suite.shift import Shift
+
+CPU = torch.device("cpu")
+CLASSES = ("ant", "bee", "cat", "dog")
+ANT, BEE, CAT, DOG = range(4)
+
+
+class Reads(nn.Module):
+    """Its logits stand in the image: pixel k of the first row, in 255ths, is the logit of class k."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images[:, 0, 0, :4] * 255
+
+
+def split(logits: Sequence[Sequence[int]], labels: Sequence[int]) -> ResidentSplit:
+    pixels = torch.zeros(len(logits), 4, 4, 3, dtype=torch.uint8)
+    pixels[:, 0, :, 0] = torch.tensor(logits, dtype=torch.uint8)
+    return ResidentSplit(pixels, torch.tensor(labels))
+
+
+class Four(Known):
+    """Clean images, one of each class, the last two wrong."""
+
+    def __init__(self, name: str = "four") -> None:
+        super().__init__(CLASSES, 4, name)
+
+    def split(self, name: str, device: torch.device | str = "cpu") -> ResidentSplit:
+        return split([[9, 0, 0, 0], [0, 9, 0, 0], [9, 0, 6, 5], [0, 9, 8, 7]], [ANT, BEE, CAT, DOG])
+
+
+class Given:
+    """A reader of images made here: of cats (place 1) and dogs (place 0)."""
+
+    def __init__(self, checked: Checked, parts: Mapping[Cell, Any], absent: str | None = None) -> None:
+        self.checked, self.parts, self.reason = checked, parts, absent
+
+    def absent(self) -> str | None:
+        return self.reason
+
+    def check(self, inside: Any) -> Checked:
+        return self.checked
+
+    def split(self, inside: Any, cell: Cell, crop: Any, device: Any) -> Any:
+        return self.parts[cell]
+
+
+PETS = by_name(CLASSES, ("dog", "cat"))
+# argmax over all and among the pets: cat cat, ant dog, dog dog, bee cat; labels dog, dog, dog, cat
+SEEN = split([[0, 0, 9, 1], [9, 0, 1, 2], [0, 0, 3, 4], [0, 9, 5, 4]], [0, 0, 0, 1])
+
+
+def run(suite: Shift, dataset: Any = None, model: nn.Module | None = None, batch_size: int = 3) -> list[Measurement]:
+    dataset, outcomes = dataset or Four(), {}
+    for condition in suite.conditions(dataset):
+        source = suite.source(dataset, condition, CPU, batch_size)
+        outcomes[condition] = suite.observe(model or Reads(), source, condition, "fp32")
+        assert len(outcomes[condition].label) == source.n
+    return suite.measure(outcomes)
+
+
+def values(found: Sequence[Measurement]) -> dict[tuple[Condition, str], float]:
+    assert all(item.metric in Shift.definitions and not item.higher_is_better for item in found)
+    return {(item.condition, item.metric): item.estimate.value for item in found}
+
+
+def test_a_subset_by_both_rules_and_its_gap() -> None:
+    found = run(Shift({"pets": Given(Checked(PETS, expected=5), {WHOLE[0]: SEEN})}, {"four": ["pets"]}))
+    pets, same = Condition("pets"), Condition("four_of_pets")
+    assert values(found) == {
+        (Condition("four"), "error"): 2 / 4,
+        (pets, "error"): 3 / 4,  # right: the third
+        (pets, "error_masked"): 1 / 4,  # wrong: the first
+        (same, "error"): 1.0,  # the cat is called ant, the dog bee
+        (same, "error_masked"): 1 / 2,  # both are called cat
+        (pets, "gap"): -1 / 4,
+        (pets, "gap_masked"): -1 / 4,
+    }
+    estimates = {(item.condition, item.metric): item.estimate for item in found}
+    assert estimates[pets, "error"] == error_rate(torch.tensor([1.0, 1, 0, 1], dtype=torch.float64))
+    assert estimates[same, "error"].n == 2
+    gap, one, other = estimates[pets, "gap"], estimates[pets, "error"], estimates[same, "error"]
+    assert gap.low == pytest.approx(-1 / 4 - math.hypot(one.value - one.low, other.high - other.value))
+    assert gap.high == pytest.approx(-1 / 4 + math.hypot(one.high - one.value, other.value - other.low))
+
+
+def test_two_subsets_have_a_mask_each() -> None:
+    insects = split([[0, 1, 9, 0], [0, 9, 0, 0]], [0, 1])  # over all: cat, bee; masked: bee, bee; labels ant, bee
+    both = {
+        "insects": Given(Checked(by_name(CLASSES, ("ant", "bee"))), {WHOLE[0]: insects}),
+        "pets": Given(Checked(PETS), {WHOLE[0]: SEEN}),
+    }
+    for sets in (["insects", "pets"], ["pets", "insects"]):
+        measured = values(run(Shift(both, {}, sets)))
+        alone = values(run(Shift(both, {}, ["pets"])))
+        assert {key: value for key, value in measured.items() if "pets" in key[0].dataset} == {
+            key: value for key, value in alone.items() if "pets" in key[0].dataset
+        }
+        for name, wrong in (("insects", 1 / 2), ("four_of_insects", 0.0)):
+            assert measured[Condition(name), "error"] == measured[Condition(name), "error_masked"] == wrong
+
+
+def test_remarks_name_the_rule_and_other_counts() -> None:
+    suite = Shift({"pets": Given(Checked(PETS, remarks=("odd",), expected=5), {WHOLE[0]: SEEN})}, {"four": ["pets"]})
+    run(suite)
+    assert suite.remarks() == [
+        "error: over all of the model's classes; error_masked: among the set's classes",
+        "odd",
+        "pets: 4 images, the release has 5",
+    ]
+
+
+def test_all_classes_have_one_rule_and_paired_images_a_paired_gap() -> None:
+    whole = by_name(CLASSES, CLASSES[::-1])
+    seen = split([[9, 0, 0, 0], [9, 0, 0, 0], [0, 0, 9, 0], [9, 0, 0, 0]], [3, 2, 1, 0])  # ant bee cat dog, reversed
+    for clean, gap in (
+        ("paired", mean_of_images(torch.tensor([0.0, 1, -1, 0], dtype=torch.float64))),
+        ("related", None),
+    ):
+        found = run(Shift({"all": Given(Checked(whole, clean=clean), {WHOLE[0]: seen})}, {"four": ["all"]}))
+        estimates = {(item.condition.dataset, item.metric): item.estimate for item in found}
+        assert estimates.keys() == {("four", "error"), ("all", "error")} | ({("all", "gap")} if gap else set())
+        assert estimates["all", "error"].value == 2 / 4
+        assert gap is None or estimates["all", "gap"] == gap
+
+
+def test_images_of_classes_the_model_lacks_are_left_out() -> None:
+    space = by_name(CLASSES, ("dog", "cow", "cat"), partial=True)
+    seen = split([[0, 0, 0, 9], [0, 0, 0, 9], [0, 0, 9, 0]], [0, 1, 2])
+    found = run(Shift({"farm": Given(Checked(space), {WHOLE[0]: seen})}, {"four": ["farm"]}))
+    (error,) = (item.estimate for item in found if item.condition == Condition("farm") and item.metric == "error")
+    assert (error.value, error.n) == (0.0, 2)
+
+
+def test_cells_have_means_over_images() -> None:
+    cells = {Cell(name, severity): SEEN for name in ("fog", "mine") for severity in (1, 2)}
+    cells[Cell("fog", 2)] = split([[0, 0, 0, 9]] * 4, [0, 0, 0, 1])
+    checked = Checked(by_name(CLASSES, CLASSES), tuple(cells), (), "related", ("common1of15", ("fog",)))
+    found = run(Shift({"c": Given(checked, cells)}, {"four": ["c"]}))
+    # labels are now ant ant ant bee: `SEEN` is wrong in the first and third, all dogs are wrong
+    measured = values(found)
+    assert measured[Condition("c", "fog", 1), "error"] == 2 / 4
+    assert measured[Condition("c", "fog", 2), "error"] == 1.0
+    assert (
+        measured[Condition("c", "fog"), "mean_error"] == measured[Condition("c", "common1of15"), "mean_error"] == 3 / 4
+    )
+    assert measured[Condition("c", "mine"), "mean_error"] == 2 / 4
+    (mean,) = (item.estimate for item in found if item.condition == Condition("c", "fog") and item.metric != "error")
+    assert mean == mean_of_images(torch.tensor([1, 0.5, 1, 0.5], dtype=torch.float64))
+    cells[Cell("fog", 2)] = split([[0, 0, 0, 9]] * 3, [0, 0, 0])
+    with pytest.raises(UserError, match="c: parts of 3 and of 4 images have no common mean"):
+        run(Shift({"c": Given(checked, cells)}, {"four": ["c"]}))
+
+
+def clips(predictions: Sequence[Sequence[int]]) -> FrameArray:
+    array = np.zeros((len(predictions), len(predictions[0]), 4, 4, 3), np.uint8)
+    for clip, row in enumerate(predictions):
+        for frame, predicted in enumerate(row):
+            array[clip, frame, 0, predicted, 0] = 200
+    return FrameArray(array)
+
+
+def test_flip_rates_and_their_mean() -> None:
+    cells = {
+        Cell("shot_noise"): clips([[0, 1, 1, 0], [2, 2, 2, 2]]),  # against the first: 2/3, 0
+        Cell("tilt"): clips([[0, 1, 0, 1, 0], [3, 3, 3, 3, 2]]),  # against the one before: 1, 1/4
+        Cell("shear"): clips([[0, 1], [0, 1]]),  # 1, 1; not in the mean
+    }
+    checked = Checked(None, tuple(cells), headline=("common2of10", ("shot_noise", "tilt")))
+    found = run(Shift({"p": Given(checked, cells)}, {"four": ["p"]}))
+    measured = {item.condition.corruption: item.estimate for item in found if item.metric == "flip_rate"}
+    assert measured.keys() == {"shot_noise", "tilt", "shear", "common2of10"}
+    assert measured["shot_noise"].value == pytest.approx((2 / 3 + 0) / 2)
+    assert measured["tilt"].value == pytest.approx((1 + 1 / 4) / 2)
+    assert measured["shear"].value == 1
+    mean = mean_of_images(torch.tensor([5 / 6, 1 / 8], dtype=torch.float64))  # of each clip's two rates
+    assert tuple(measured["common2of10"]) == pytest.approx(tuple(mean))
+
+
+GONE = Given(Checked(PETS), {}, "no folder /data/gone; unpack it there")
+HERE = Given(Checked(PETS), {WHOLE[0]: SEEN})
+
+
+def test_missing_sets_are_named() -> None:
+    default = Shift({"gone": GONE, "here": HERE}, {"four": ["gone", "here"]})
+    assert default.conditions(Four()) == [Condition("four"), Condition("here")]
+    assert "not on disk: gone (suite.sets=[gone] says where it belongs)" in default.remarks()
+    with pytest.raises(UserError, match="gone: no folder /data/gone"):
+        Shift({"gone": GONE, "here": HERE}, {}, sets=["here", "gone"]).conditions(Four())
+    with pytest.raises(UserError, match=r"no shifted set of four is there: gone: no folder /data/gone; .*; nor away$"):
+        Shift({"gone": GONE, "away": GONE}, {"four": ["gone", "away"]}).conditions(Four())
+    with pytest.raises(UserError, match="no shifted set of four is known"):
+        Shift({"here": HERE}, {"five": ["here"]}).conditions(Four())
+
+
+def test_the_group_of_any_wnids() -> None:
+    suite = Shift({"here": HERE}, {"wnids": ["here"]})
+    model = Known(WNIDS[:4], 4, "mine")
+    assert suite.conditions(model) == [Condition("mine"), Condition("here")]
+    with pytest.raises(UserError, match="no shifted set of four"):
+        suite.conditions(Four())
+
+
+def test_refused_settings(tmp_path: Path) -> None:
+    for sets in ([], ["here", "here"], "here"):
+        with pytest.raises(ValueError, match=r"suite\.sets="):
+            Shift({"here": HERE}, {}, sets=sets)
+    with pytest.raises(ValueError, match="no set there; there are here"):
+        Shift({"here": HERE}, {}, sets=["there"])
+    with pytest.raises(UserError, match="here is the model's own data set"):
+        Shift({"here": HERE}, {}, sets=["here"]).conditions(Four("here"))
+    corrupted = Four()
+    corrupted.corruption = "fog"  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match="is corrupted already"):
+        Shift({"here": HERE}, {}, sets=["here"]).conditions(corrupted)
+    with pytest.raises(UserError, match="own: four has no split test_x"):
+        Shift({"own": OwnSplit("test_x")}, {}, sets=["own"]).conditions(Four())
+
+
+def test_a_wrong_layout_stops_even_where_sets_were_not_named(tmp_path: Path) -> None:
+    tree(tmp_path / "a", WNIDS[:3])
+    reader = WnidTree(str(tmp_path), ["a"], "imagenet_a", num_workers=0)
+    with pytest.raises(UserError, match=r"a: .*3 class folders, not the 200 of the release"):
+        Shift({"a": reader}, {"wnids": ["a"]}).conditions(Known(WNIDS[:5]))
+
+
+def test_without_clean_images_there_is_no_gap(tmp_path: Path) -> None:
+    """A folder data set whose images are not there: the set is measured, and the remark says what is missing."""
+    tree(tmp_path / "a", ["n01440764", "n01443537"], size=(40, 30))
+    tree(tmp_path / "mine" / "train", WNIDS[:3])
+    dataset = ImageFolder(str(tmp_path / "mine"), size=8, resize=10, num_workers=0)
+    suite = Shift({"a": WnidTree(str(tmp_path), ["a"], "any", num_workers=0)}, {"wnids": ["a"]})
+    found = run(suite, dataset, nn.Sequential(nn.Flatten(), nn.Linear(192, 3)))
+    assert {(item.condition.dataset, item.metric) for item in found} == {("a", "error"), ("a", "error_masked")}
+    assert any(remark.startswith("no gaps: image folder files not found") for remark in suite.remarks())
+
+
+def test_another_mask_is_another_outcome() -> None:
+    """Outcomes of clean images are reused only where the same sets are masked, in the same order."""
+    one, other = (
+        Shift({"p": Given(Checked(by_name(CLASSES, names)), {WHOLE[0]: SEEN})}, {"four": ["p"]})
+        for names in (("dog", "cat"), ("cat", "dog"))
+    )
+    identities = [
+        [suite.source(Four(), condition, CPU, 2).identity for condition in suite.conditions(Four())]
+        for suite in (one, other, one)
+    ]
+    assert identities[0] == identities[2]
+    assert not set(identities[0]) & set(identities[1])
+
+
+def test_the_printed_tables() -> None:
+    """Sets down and both rules across; a set with severities as suite=corruptions prints one."""
+    from types import SimpleNamespace
+
+    from fourier_robust.evaluate import _rows
+    from fourier_robust.report.table import table_of
+
+    names = dict.fromkeys(("dataset", "arch", "aug", "reg"), "-")
+    who: Any = SimpleNamespace(names=names, seed=0)
+
+    def text(reader: Given) -> list[list[str]]:
+        suite = Shift({"mine": reader}, {"four": ["mine"]})
+        return [
+            line.split() for line in table_of(_rows(suite, run(suite), "-", who), "who", []).text().splitlines()[2:]
+        ]
+
+    assert text(HERE) == [
+        ["error", "error_masked", "gap", "gap_masked"],
+        ["four", "0.5000"],
+        ["mine", "0.7500", "0.2500", "-0.2500", "-0.2500"],
+        ["four_of_mine", "1.0000", "0.5000"],
+    ]
+    cells = {Cell("fog", severity): SEEN for severity in (1, 2)}
+    checked = Checked(by_name(CLASSES, CLASSES), tuple(cells), (), "related", ("common1of15", ("fog",)))
+    assert text(Given(checked, cells)) == [
+        ["1", "2", "mean"],
+        ["clean", "50.0"],
+        ["fog", "50.0", "50.0", "50.0"],
+        ["mean", "of", "common1of15", "50.0"],
+    ]
+
+
+def test_from_the_command_line(train_tiny: Callable[..., Path], evaluate_tiny: Callable[..., None]) -> None:
+    """The embedded set's swapped images: the same error as suite=clean, a gap, and a second launch that reuses all."""
+    ckpt = train_tiny() / "last.pt"
+    evaluate_tiny(ckpt, "suite=clean")
+    evaluate_tiny(ckpt, "suite=shift")
+    evaluate_tiny(ckpt, "suite=shift")
+    clean, shift = (
+        {
+            (row["dataset"], row["metric"]): row
+            for row in csv.DictReader((ckpt.parent / "eval" / name / "results.csv").open())
+        }
+        for name in ("clean", "shift")
+    )
+    for name in ("shapes", "shapes_swapped"):
+        for column in ("value", "ci_low", "ci_high", "n"):
+            assert shift[name, "error"][column] == clean[name, "error"][column]
+    gap = float(shift["shapes_swapped", "error"]["value"]) - float(shift["shapes", "error"]["value"])
+    assert float(shift["shapes_swapped", "gap"]["value"]) == pytest.approx(gap, abs=2e-6)
+    receipt = json.loads((ckpt.parent / "eval" / "shift" / "eval.json").read_text())
+    assert receipt["conditions_reused"] == 2
+    with pytest.raises(UserError, match=r"cifar10_1: arrays not found: .*cifar10\.1_v6_data\.npy"):
+        evaluate_tiny(ckpt, "suite=shift", "suite.sets=[cifar10_1]")
+
+
+def test_trees_from_the_command_line(
+    train_tiny: Callable[..., Path], evaluate_tiny: Callable[..., None], tmp_path: Path
+) -> None:
+    """A model of ten wnids on a tree of five of them: by both rules, against the clean images of those five."""
+    ckpt = train_tiny() / "last.pt"
+    tree(tmp_path / "mine" / "val", WNIDS[:10])
+    tree(tmp_path / "data" / "Stylized-ImageNet" / "val", WNIDS[3:8], size=(50, 40))
+    chosen = ("dataset=imagefolder", f"dataset.root={tmp_path}/mine", "dataset.num_workers=0")
+    sizes = ("dataset.size=32", "dataset.resize=32", "suite.readers.stylized_imagenet.num_workers=0")
+    evaluate_tiny(ckpt, *chosen, *sizes, "suite=shift")
+    (folder,) = (ckpt.parent / "eval").iterdir()
+    rows = list(csv.DictReader((folder / "results.csv").open()))
+    assert [(row["dataset"], row["metric"], row["n"]) for row in rows] == [
+        ("mine", "error", "10"),
+        ("stylized_imagenet", "error", "5"),
+        ("stylized_imagenet", "error_masked", "5"),
+        ("mine_of_stylized_imagenet", "error", "5"),
+        ("mine_of_stylized_imagenet", "error_masked", "5"),
+        ("stylized_imagenet", "gap", "5"),
+        ("stylized_imagenet", "gap_masked", "5"),
+    ]
+    value = {(row["dataset"], row["metric"]): float(row["value"]) for row in rows}
+    # all images are one grey: one class is predicted, one of five masked, which is right once
+    assert value["stylized_imagenet", "error_masked"] == value["mine_of_stylized_imagenet", "error_masked"] == 0.8
+    assert value["mine", "error"] == 0.9
+    remarks = json.loads((folder / "eval.json").read_text())["remarks"]
+    absent = "imagenet_v2_matched, imagenet_v2_threshold, imagenet_v2_top, imagenet_sketch, imagenet_a, imagenet_r"
+    assert (
+        f"not on disk: {absent}, objectnet, imagenet_p (suite.sets=[imagenet_v2_matched] says where it belongs)"
+        in remarks
+    )
+
+
+@pytest.mark.realdata
+def test_a_published_network_on_real_images(realdata: Path, tmp_path: Path) -> None:
+    """SqueezeNet 1.0 on one image of each of ImageNet-A's 200 classes, in its layout; ImageNet itself is not there.
+
+    73 and 41 wrong, as from its logits on torchvision's crops and Hendrycks' ``logits[:, indices]``, done here by hand.
+    """
+    from torchvision.models import squeezenet1_0
+    from torchvision.transforms import v2
+
+    with tarfile.open(realdata / "imagenet_sample1000_s256.tar.xz") as archive:
+        members = [one for one in archive.getmembers() if one.isfile() and one.name.split("/")[2] in IMAGENET_A]
+        archive.extractall(tmp_path, members, filter="data")
+    with tarfile.open(realdata / "models_thirdparty.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    (weights,) = tmp_path.rglob("squeezenet1_0*/*.pth")
+    net = squeezenet1_0()
+    net.load_state_dict(torch.load(weights, weights_only=True))
+    model = Normalized(net, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval()
+    reader = WnidTree(str(tmp_path / "imagenet-sample"), ["val"], "imagenet_a", count=7500, num_workers=0)
+    suite = Shift({"imagenet_a": reader}, {"wnids": ["imagenet_a"]})
+    found = run(suite, ImageNet(str(tmp_path / "none")), model, 50)
+    assert values(found) == {
+        (Condition("imagenet_a"), name): n / 200 for name, n in (("error", 73), ("error_masked", 41))
+    }
+    assert "imagenet_a: 200 images, the release has 7500" in suite.remarks()
+    crop = v2.Compose([v2.Resize(256), v2.CenterCrop(224), v2.PILToTensor()])
+    indices, wrong, masked = [WNIDS.index(wnid) for wnid in IMAGENET_A], 0, 0
+    for label, wnid in enumerate(IMAGENET_A[:12]):
+        (path,) = (tmp_path / "imagenet-sample" / "val" / wnid).iterdir()
+        with torch.inference_mode():
+            logits = model(crop(Image.open(path).convert("RGB"))[None] / 255)[0]
+        wrong += int(logits.argmax()) != indices[label]
+        masked += int(logits[indices].argmax()) != label
+    source = suite.source(ImageNet(str(tmp_path / "none")), Condition("imagenet_a"), CPU, 12)
+    first = suite.observe(model, source._replace(batches=[next(iter(source.batches))]), Condition("imagenet_a"), "fp32")
+    space = reader.check(ImageNet(str(tmp_path / "none"))).space
+    assert space is not None
+    assert int((space.over_all(first.prediction) != first.label).sum()) == wrong
+    assert int((first.masked[:, 0] != first.label).sum()) == masked
