@@ -19,10 +19,16 @@ EXAMPLES = {
         "fr-eval ckpt=theirs.th arch=resnet20 dataset=cifar10     somebody else's weights",
         "fr-eval dataset=cifar10 suite=corruptions suite.save=DIR write the corrupted images, measure nothing",
     ),
+    "report": (
+        "fr-report runs=outputs/cifar10                           tables and a page of all results below",
+        "fr-report 'runs=[outputs/a,outputs/b/*]' out=page        several folders or globs",
+        "fr-report runs=outputs 'columns=[clean:error,ood:auroc@msp]'   what becomes a column",
+    ),
 }
 GROUPS = {
     "train": ("dataset", "arch", "aug", "reg", "optim", "experiment"),
     "eval": ("suite", "dataset", "arch"),
+    "report": (),
 }
 
 
@@ -32,22 +38,22 @@ def asked_for() -> bool:
 
 
 def usage(name: str) -> str:
-    """The help text of the front door `name` (``train``, ``eval``); reads yaml names and one file, imports nothing."""
+    """The help text of the front door ``fr-<name>``; reads yaml names and one file, imports nothing."""
     conf = conf_dir()
     lines = [
-        f"fr-{name} [group=choice] [key=value] ...",
+        f"fr-{name} {'[group=choice] ' if GROUPS[name] else ''}[key=value] ...",
         "",
         *(f"  {line}" for line in EXAMPLES[name]),
         "",
-        "Groups",
-        "",
+        *(["Groups", ""] if GROUPS[name] else []),
     ]
     for group in GROUPS[name]:
         folder = conf / group
         choices = ", ".join(sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")))
         lines.append(textwrap.fill(f"{group}: {choices}", 116, initial_indent="  ", subsequent_indent=" " * 6))
     settings = (conf / f"{name}.yaml").read_text().split("\nhydra:")[0]
-    lines += ["", "Settings (the keys of a group's choice: --cfg job, or its file below conf/)", ""]
+    of_groups = " (the keys of a group's choice: --cfg job, or its file below conf/)" if GROUPS[name] else ""
+    lines += [*([""] if GROUPS[name] else []), f"Settings{of_groups}", ""]
     lines += [f"  {line}".rstrip() for line in settings.splitlines()]
     return "\n".join(
         [*lines, "", "Mistakes are answered in one line; FR_DEBUG=1 shows the traceback. --hydra-help: Hydra's own."]

@@ -10,6 +10,7 @@ left out; numbers are copied byte for byte.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,15 @@ from fourier_robust.run.atomic import write_bytes, write_text
 
 KEPT = (".csv", ".png", ".npz")
 PLACES = ("paths", "root", "ckpt")
+ABSOLUTE = re.compile(r"(?<![\w.…/])/(?:[\w.-]+/)+")
 
 
 def without_places(node: Any) -> Any:
-    """`node` without the settings that name folders of this machine."""
+    """`node` without the settings that name folders of this machine, and without such folders in its text."""
     if isinstance(node, dict):
         return {key: without_places(value) for key, value in node.items() if key not in PLACES}
+    if isinstance(node, str):
+        return ABSOLUTE.sub("…/", node)
     return [without_places(value) for value in node] if isinstance(node, list) else node
 
 

@@ -59,7 +59,7 @@ def test_help_loads_nothing_heavy_and_lists_the_groups(tmp_path: Path) -> None:
         done = run(name, "--help", cwd=tmp_path)
         assert done.returncode == 0
         assert "LOADED []" in done.stdout
-    assert "suite: attacks, bands, " in done.stdout
+    assert "suite: all, attacks, bands, " in done.stdout
     assert "batch_size: null     # images per " in done.stdout  # the yaml's comments are the help
 
 
