@@ -51,14 +51,14 @@ def draw(labels: torch.Tensor, agreement: float, noise: float, generator: torch.
 def _paint(labels: torch.Tensor, textures: torch.Tensor, noise: float, generator: torch.Generator) -> torch.Tensor:
     """(N,) shapes and texture families -> (N,H,W,C) uint8."""
     below, above = (
-        colour[:, :, None, None] + textured(textures, generator) for colour in _layer_colours(len(labels), generator)
+        colour[:, :, None, None] + textured(textures, generator) for colour in layer_colours(len(labels), generator)
     )
     images = below.lerp_(above, coverage(labels, draw_pose(len(labels), generator))[:, None])
     images.add_(torch.randn(images.shape, generator=generator), alpha=noise)
     return images.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def _layer_colours(count: int, generator: torch.Generator) -> torch.Tensor:
+def layer_colours(count: int, generator: torch.Generator) -> torch.Tensor:
     """(2,N,3) mean colours of background and shape: a step of grey, up or down, and an independent hue each."""
     step = uniform(_STEP, count, generator) / 2
     step = torch.where(torch.rand(count, generator=generator) < 0.5, step, -step)

@@ -25,6 +25,7 @@ from fourier_robust.run.atomic import write_bytes
 from fourier_robust.run.folder import RunFolder
 from fourier_robust.run.pool import spread, usable_cores
 from fourier_robust.run.release_receipt import ReleaseReceipt, identity
+from fourier_robust.run.siscore_release import SIScoreRelease, write_siscore
 
 _SEVERITIES = (1, 2, 3, 4, 5)
 _LABELS = "labels.npy"
@@ -85,7 +86,7 @@ class _Job(NamedTuple):
     last: int
 
 
-def write(release: Release, workers: int | None = None) -> str:
+def write(release: Release | SIScoreRelease, workers: int | None = None) -> str:
     """Write what is not there yet; returns a line that says what was done.
 
     What an earlier launch finished is checked against the receipt and kept, what a killed one left half-written is
@@ -98,6 +99,8 @@ def write(release: Release, workers: int | None = None) -> str:
     Raises:
         UserError: the folder holds something else, is in use, or can't be written; or a worker died.
     """
+    if isinstance(release, SIScoreRelease):
+        return write_siscore(release, workers)
     folder = release.folder
     try:
         ReleaseReceipt(folder, release.facts(), release.corruptions)  # refuses before anything is made

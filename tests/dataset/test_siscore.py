@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fourier_robust.dataset.crops import CentreCrop
+from fourier_robust.dataset.siscore import (
+    NAMES,
+    PUBLISHED_IMAGES,
+    FactorRelease,
+    find_release,
+)
+from fourier_robust.dataset.siscore_classes import IMAGENET_INDEX, label_map
+from fourier_robust.dataset.siscore_composed import Composed
+from fourier_robust.dataset.siscore_design import FACTORS, reference_of, steps_of, usual_grid
+from fourier_robust.dataset.siscore_entries import RELEASE_COLUMNS, entries
+from fourier_robust.dataset.siscore_sources import file_scenes, shape_scenes
+from fourier_robust.errors import UserError
+
+CPU = torch.device("cpu")
+IMAGENET = tuple(f"n{place:08d}" for place in range(1000))
+LINES = (  # image_id, area, class folder, instance, background: as the release has them, ids with gaps
+    (0, "0.01", "zebra", 0, 5),
+    (1, "0.01", "kite", 0, 6),
+    (4, "0.060000000000000005", "zebra", 0, 5),
+    (7, "0.060000000000000005", "zebra", 1, 5),
+    (9, "1.0", "kite", 0, 6),
+)
+
+
+def write_release(folder: Path, lines: object = LINES, columns: tuple[str, ...] = RELEASE_COLUMNS) -> Path:
+    """A tiny size set; the red of each image says its id."""
+    folder.mkdir(parents=True)
+    with open(folder / "metadata.csv", "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(columns)
+        for number, area, name, instance, background in lines:  # type: ignore[attr-defined]
+            cells = (number, 0.5, 0.5, area, 0, 0 if name == "kite" else 1, instance, background, 512, 512, 1.0)
+            table.writerow(cells[: len(columns)])
+            (folder / name).mkdir(exist_ok=True)
+            Image.new("RGB", (16, 16), (20 * number, 0, 0)).save(folder / name / f"{number}.jpg", quality=100)
+    return folder
+
+
+def test_reads_the_release_by_value(tmp_path: Path) -> None:
+    write_release(tmp_path / "area")
+    folder, table = find_release(str(tmp_path), "size")
+    release = FactorRelease(folder, table, "size", label_map(IMAGENET))
+    assert release.values == ("0.01", "0.06", "1.00")
+    assert (release.images, release.objects, release.beyond) == (5, 3, 0)
+    batches = list(release.batches("0.06", CentreCrop(16, 16), CPU, 10, num_workers=0))
+    assert torch.cat([one.labels for one in batches]).tolist() == [340, 340]
+    reds = torch.cat([one.images for one in batches])[:, 0].mean((1, 2)) * 255 / 20
+    assert reds.round().tolist() == [4, 7]
+    first, middle, last = (release.members(value) for value in release.values)
+    assert first.pairs[0] == middle.pairs[0]  # zebra 0 before background 5
+    assert first.pairs[1] == last.pairs[0]  # kite 0 before background 6
+    assert len({*first.pairs.tolist(), *middle.pairs.tolist()}) == 3
+    assert first.objects.tolist() == [0, 1]
+    assert middle.objects.tolist() == [0, 2]
+    assert release.identity("0.01", CentreCrop(16, 16)) != release.identity("0.01", CentreCrop(8, 16))
+
+
+def test_metadata_from_another_place(tmp_path: Path) -> None:
+    folder = write_release(tmp_path / "data" / "SI-Score" / "area")
+    other = tmp_path / "elsewhere" / "object_size"
+    other.mkdir(parents=True)
+    (folder / "metadata.csv").rename(other / "metadata.csv")
+    with pytest.raises(UserError, match=r"metadata of .*area not found: .*fetch object_size/metadata\.csv") as refused:
+        find_release(str(tmp_path / "data"), "size")
+    assert "\n" not in str(refused.value)
+    assert find_release(str(tmp_path / "data"), "size", str(tmp_path / "elsewhere")) == (folder, other / "metadata.csv")
+
+
+def test_refuses_what_is_no_release(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"SI-Score \(location\) not found: looked for .*location20_area02_min0pc/"):
+        find_release(str(tmp_path), "location")
+    labels = label_map(IMAGENET)
+
+    def refused(folder: Path, reason: str, known: object = labels) -> None:
+        with pytest.raises(UserError, match=reason) as found:
+            FactorRelease(folder, folder / "metadata.csv", "size", known)  # type: ignore[arg-type]
+        assert "\n" not in str(found.value)
+
+    refused(write_release(tmp_path / "a", columns=RELEASE_COLUMNS[:8]), "has no column bg_resolution_width")
+    refused(write_release(tmp_path / "b", ()), "lists no image")
+    refused(write_release(tmp_path / "c", [(3, "big", "zebra", 0, 0)]), "image 3 has no number as area")
+    refused(write_release(tmp_path / "d"), "is none of the model's 2 classes", {"cat": 0, "zebra": 1})
+    gone = write_release(tmp_path / "e")
+    (gone / "zebra" / "4.jpg").unlink()
+    refused(gone, "lacks 1 of the 5 images")
+    empty = write_release(tmp_path / "f", [])
+    (empty / "metadata.csv").write_text((tmp_path / "e" / "metadata.csv").read_text())
+    refused(empty, "not the layout of SI-Score")
+
+
+def test_class_tables(tmp_path: Path) -> None:
+    assert len(IMAGENET_INDEX) == len(set(IMAGENET_INDEX.values())) == 61
+    assert [IMAGENET_INDEX[name] for name in ("ambulance", "kite", "zebra", "zucchini")] == [407, 21, 340, 939]
+    assert label_map(("a", "b")) == {"a": 0, "b": 1}
+    assert "zebra" not in label_map(("a", "b"))
+    table = tmp_path / "foreground_classes.csv"
+    for text, classes, reason in (
+        ("int,label\n0,ambulance\n1,artichoke\n", IMAGENET, "ambulance is class 407 of ImageNet, not 0"),
+        ("int,label\n5,thing\n", ("a", "b"), "thing is class 5, the model has 0 to 1"),
+        ("label,int\nthing,1\n", ("a", "b"), "first line is not int,label"),
+        ("int,label\nx,thing\n", ("a", "b"), "or a number fails"),
+        ("", ("a", "b"), "first line is not int,label"),
+    ):
+        table.write_text(text)
+        with pytest.raises(UserError, match=reason):
+            label_map(classes, table)
+    table.write_text("int,label\n1,thing\n")
+    assert label_map(("a", "b"), table) == {"thing": 1}
+
+
+def test_published_grids() -> None:
+    """Images per factor over the 1228 pairs; the released counts lack those that the release left out."""
+    grid = usual_grid(512, published=True)
+    counts = {factor: sum(map(len, steps_of(grid, factor, 1228).values())) * 1228 for factor in FACTORS}
+    assert counts == {"size": 122_800, "rotation": 88_416, "location": 541_548}
+    assert counts["location"] == PUBLISHED_IMAGES["location"]
+    assert list(steps_of(grid, "size", 1))[5] == "0.06"
+    rotation = steps_of(grid, "rotation", 1228)
+    assert list(rotation) == [str(angle) for angle in range(1, 342, 20)]
+    assert [step.first for step in rotation["21"]] == [1228 * (18 * area + 1) for area in range(4)]
+    assert usual_grid(64, published=False).places == 9
+    assert usual_grid(65, published=False) == grid
+
+
+def test_places_keep_their_decimals_and_references_are_central() -> None:
+    places = list(steps_of(usual_grid(32, published=False), "location", 1))
+    assert places[:3] == ["0.00_0.00", "0.00_0.125", "0.00_0.25"]
+    assert len(set(places)) == 81
+    assert reference_of("location", places) == "0.50_0.50"
+    assert reference_of("size", ["0.05", "0.40", "0.55", "1.00"]) == "0.55"
+    assert reference_of("rotation", ["21", "341", "355"]) == "355"
+
+
+def files(root: Path) -> Path:
+    """Two foregrounds with alpha, one with a mask, three backgrounds."""
+    draw = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (root / "foregrounds" / name).mkdir(parents=True)
+    (root / "masks" / "dog").mkdir(parents=True)
+    (root / "backgrounds").mkdir()
+    cutout = np.zeros((30, 20, 4), np.uint8)
+    cutout[5:25, 4:14] = (250, 10, 10, 255)
+    Image.fromarray(cutout).save(root / "foregrounds" / "cat" / "a.png")
+    Image.fromarray(cutout).save(root / "foregrounds" / "cat" / "b.png")
+    Image.fromarray(cutout[..., :3]).save(root / "foregrounds" / "dog" / "c.png")
+    Image.fromarray(cutout[..., 3]).save(root / "masks" / "dog" / "c.png")
+    for number in range(3):
+        pixels = draw.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / "backgrounds" / f"{number}.png")
+    return root
+
+
+def test_scenes_of_files(tmp_path: Path) -> None:
+    root = files(tmp_path)
+    scenes = file_scenes(root, {"cat": 7, "dog": 3}, 32, 2, 0, compat=False)
+    assert scenes.objects.labels.tolist() == [7, 7, 3]
+    assert scenes.objects.instances == ("a", "b", "c")
+    assert scenes.objects.rgba.shape == (3, 64, 64, 4)
+    assert scenes.objects.boxes.tolist() == [[32, 64]] * 3
+    assert torch.equal(scenes.objects.rgba[0], scenes.objects.rgba[2])
+    assert scenes.backgrounds.pixels.shape[1:] == (32, 32, 3)
+    assert scenes.identity() == file_scenes(root, {"cat": 7, "dog": 3}, 32, 2, 0, compat=False).identity()
+    assert scenes.identity() != file_scenes(root, {"cat": 7, "dog": 3}, 32, 2, 1, compat=False).identity()
+    exact = file_scenes(root, {"cat": 7, "dog": 3}, 32, 3, 0, compat=True)
+    assert exact.objects.boxes.tolist() == [[10, 20]] * 3
+    number = int(exact.backgrounds.names[0].removesuffix(".png"))
+    with Image.open(root / "backgrounds" / f"{number}.png") as image:
+        corner = image.crop((0, 0, 40, 40)).resize((32, 32), Image.Resampling.BILINEAR)
+    assert np.array_equal(exact.backgrounds.pixels[0].numpy(), np.asarray(corner))
+
+
+def test_files_that_do_not_fit(tmp_path: Path) -> None:
+    root = files(tmp_path)
+    labels = {"cat": 0, "dog": 1}
+
+    def refused(reason: str, known: dict[str, int] = labels, each: int = 1) -> None:
+        with pytest.raises(UserError, match=reason) as found:
+            file_scenes(root, known, 32, each, 0, compat=False)
+        assert "\n" not in str(found.value)
+
+    refused(r"foregrounds/dog is none of the model's classes", {"cat": 0})
+    refused(r"suite\.backgrounds_each=4 must lie in 1 to 3", each=4)
+    (root / "masks" / "dog" / "c.png").unlink()
+    refused(r"c\.png has no alpha channel, and there is no mask .*masks/dog/c\.png")
+    Image.new("RGBA", (4, 4)).save(root / "foregrounds" / "dog" / "c.png")
+    refused(r"c\.png has an empty mask")
+    (root / "foregrounds" / "dog" / "c.png").write_bytes(b"no image")
+    refused(r"c\.png or its mask is not a readable image")
+    (root / "backgrounds").rename(root / "elsewhere")
+    refused(r"no folder .*backgrounds: pictures belong there")
+
+
+def composed(compat: bool = False, size: int = 32, **settings: object) -> Composed:
+    grid = usual_grid(size, published=False)._replace(areas=(0.2, 0.5, 1.0), angles=(0, 90, 101), places=3)
+    return Composed(shape_scenes(size, 20, 2, 0), grid, compat, **settings)  # type: ignore[arg-type]
+
+
+def pixels(images: Composed, factor: str, value: str, batch_size: int = 7) -> torch.Tensor:
+    return torch.cat([one.images for one in images.batches(factor, value, CPU, batch_size)])
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["antialiased", "compat"])
+def made(request: pytest.FixtureRequest) -> Composed:
+    return composed(request.param, min_inside=0.0)
+
+
+def test_the_same_pairs_at_every_value(made: Composed) -> None:
+    """The corners show no object at the middle, so there the images of all places agree; the labels always do."""
+    for factor in FACTORS:
+        for value in made.values(factor):
+            members = made.members(factor, value)
+            labels = torch.cat([one.labels for one in made.batches(factor, value, CPU, 16)])
+            assert torch.equal(labels, made.scenes.objects.labels[members.objects])
+            assert torch.equal(members.pairs, torch.arange(len(members.pairs)))
+    if not made.compat:  # JPEG
+        left, right = pixels(made, "location", "0.00_0.50"), pixels(made, "location", "1.00_0.50")
+        assert torch.equal(left[..., 12:20], right[..., 12:20])
+        assert not torch.equal(left, right)
+
+
+def test_batches_and_devices_decide_nothing(made: Composed) -> None:
+    assert torch.allclose(pixels(made, "rotation", "101", 3), pixels(made, "rotation", "101", 64), atol=1e-6)
+    assert pixels(made, "size", "0.20").amax() <= 1
+    assert pixels(made, "size", "0.20").amin() >= 0
+
+
+def test_rows_have_the_realised_area(made: Composed) -> None:
+    scenes = made.scenes
+    side = 2 * scenes.size
+    for area in ("0.20", "0.50"):
+        for pair, entry in enumerate(entries(made, "size", area, "png")):
+            row = entry.row
+            assert tuple(row)[:11] == RELEASE_COLUMNS
+            assert entry.path.endswith(".jpg" if made.compat else ".png")
+            one = int(scenes.pairs.objects[pair])
+            filled = float(scenes.objects.rgba[one, ..., 3].sum()) / 255 / float(scenes.objects.boxes[one].prod())
+            assert filled < side
+            if made.compat:  # whole pixels, cut off
+                assert float(area) * 0.85 < row["area_realised"] <= float(area)
+                assert row["mask_area"] == pytest.approx(filled * float(area), rel=0.25)
+            else:
+                assert row["area_realised"] == float(area)
+                assert row["mask_area"] == pytest.approx(filled * float(area), rel=1e-4)
+            assert row["pct_inside_image"] == 1
+
+
+def test_images_with_too_little_inside_are_left_out() -> None:
+    usual = composed(compat=True)
+    assert usual.min_inside("size") == usual.min_inside("rotation") == 0.95
+    assert usual.min_inside("location") == 0
+    assert usual.left_out("location") == (0, 9 * 40)
+    objects = usual.scenes.objects
+    kept = set(usual.members("size", "1.00").objects.tolist())
+    assert kept <= {one for one, boxes in enumerate(objects.boxes.tolist()) if min(boxes) >= 0.9 * max(boxes)}
+    assert {one for one, name in enumerate(objects.classes) if name in ("disk", "ring", "square")} <= kept
+    gone, whole = usual.left_out("size")
+    assert (gone, whole) == (2 * (20 - len(kept)), 3 * 40)
+    assert len(pixels(usual, "size", "1.00")) == 2 * len(kept)
+    assert composed(compat=False).left_out("size") == (0, 120)
+
+
+def test_pairs_keep_their_numbers_where_an_area_is_left_out() -> None:
+    """Turned by 45 degrees nothing of area 1 is left, upright something is; pairs of area 0.2 are still the same."""
+    grid = usual_grid(32, published=False)._replace(angles=(0, 45), turned=(1.0, 0.2))
+    images = Composed(shape_scenes(32, 20, 2, 0), grid, compat=True)
+    upright, turned = images.members("rotation", "0"), images.members("rotation", "45")
+    assert turned.pairs.tolist() == list(range(40, 80))
+    assert set(turned.pairs.tolist()) < set(upright.pairs.tolist())
+    small = upright.pairs >= 40
+    assert torch.equal(upright.objects[small], turned.objects)
+    assert len(pixels(images, "rotation", "45")) == len(list(entries(images, "rotation", "45", "png"))) == 40
+
+
+def test_compat_images_went_through_jpeg_at_75() -> None:
+    images = composed(compat=True)
+    files = [entry.content for entry in entries(images, "size", "0.50", "png")]
+    levels = np.stack([np.asarray(Image.open(io.BytesIO(content))) for content in files])
+    assert np.array_equal(pixels(images, "size", "0.50").permute(0, 2, 3, 1).mul(255).round().byte().numpy(), levels)
+    again = io.BytesIO()
+    Image.fromarray(levels[0]).save(again, "JPEG", quality=75)
+    assert Image.open(again).quantization == Image.open(io.BytesIO(files[0])).quantization
+
+
+def test_a_canvas_too_small_for_the_objects() -> None:
+    with pytest.raises(UserError, match=r"suite\.size: on 4x4 pixels an area of 0\.05 leaves less than a pixel"):
+        Composed(shape_scenes(4, 10, 1, 0), usual_grid(4, published=False))
+
+
+def test_shapes_fill_their_boxes_and_are_of_their_class() -> None:
+    scenes = shape_scenes(48, 20, 3, 0)
+    assert scenes.backgrounds.pixels.shape == (60, 48, 48, 3)
+    assert scenes.objects.classes[:2] == ("disk", "ring")
+    assert scenes.objects.rgba.shape[1:] == (96, 96, 4)
+    disk, ring = scenes.objects.rgba[0, ..., 3].float() / 255, scenes.objects.rgba[1, ..., 3].float() / 255
+    assert float(disk.mean()) == pytest.approx(np.pi / 4, abs=0.03)
+    assert float(disk[48, 48]) == 1
+    assert float(ring[48, 48]) == 0
+    assert shape_scenes(48, 20, 3, 0).identity() == scenes.identity() != shape_scenes(48, 20, 3, 1).identity()
+
+
+def test_names_of_folders_begin_with_ours() -> None:
+    assert {factor: names[0] for factor, names in NAMES.items()} == {factor: factor for factor in FACTORS}
