@@ -316,10 +316,10 @@ def _compare(best: Sequence[Found], other: Sequence[Found], mine: list[Images] |
             return p, "exact McNemar test over the same images"
         means = [np.mean([one.value for one in side], axis=0) for side in (mine, theirs)]
         return paired_p(means[0] - means[1]), "paired t-test over the same images, each image's values averaged first"
-    p = welch_p([one.row.value for one in best], [one.row.value for one in other])
+    over_seeds = welch_p([one.row.value for one in best], [one.row.value for one in other])
     few = min(len(best), len(other)) < 2
     why = "no predictions of the same images at hand, and " + ("only one seed" if few else "seeds without any spread")
-    return (p, "Welch's t-test over seeds") if p is not None else (None, why)
+    return (over_seeds, "Welch's t-test over seeds") if over_seeds is not None else (None, why)
 
 
 def _same_images(every: Sequence[Images]) -> bool:

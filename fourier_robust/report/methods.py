@@ -63,9 +63,9 @@ def methods_of(found: Iterable[Found]) -> tuple[list[Method], list[str]]:
         variant = _variant(group, [_first(one) for one in rivals])
         methods.append(Method(*names, variant, group))
     repeated: dict[tuple[Names, str], int] = {}
-    for one in methods:
-        repeated[_label(one)] = repeated.get(_label(one), 0) + 1
-    methods = [one if repeated[_label(one)] == 1 else _named_by_run(one) for one in methods]
+    for method in methods:
+        repeated[_label(method)] = repeated.get(_label(method), 0) + 1
+    methods = [method if repeated[_label(method)] == 1 else _named_by_run(method) for method in methods]
     return sorted(methods, key=_order), copies
 
 
