@@ -118,7 +118,7 @@ def attack_table(rows: Sequence[Row], who: str, remarks: Sequence[str]) -> Table
 def _eps(eps: float) -> str:
     """A size in [0,1] pixels; below 0.13 in 255ths, where it is a multiple of half of one."""
     halves = 2 * 255 * eps
-    return f"{round(halves) / 2:g}/255" if eps < 0.13 and abs(halves - round(halves)) < 1e-4 else f"{eps:.4g}"
+    return f"{round(halves) / 2:g}/255" if eps < 0.13 and abs(halves - round(halves)) < 1e-3 else f"{eps:.4g}"
 
 
 def table_of(rows: Sequence[Row], who: str, remarks: Sequence[str]) -> Table:

@@ -63,7 +63,8 @@ def test_reference_twice_gives_the_same_bytes_and_whole_pages(tmp_path: Path) ->
     assert not {"script", "link", "img", "iframe"} & set(page.tags)
     assert "url(" not in first["index.html"]
     assert len(first["index.html"]) < 5 * 2**20
-    files = [path for path in REFERENCE.rglob("results.csv") if (path.parent / "eval.json").exists()]
+    found = [path for path in REFERENCE.rglob("results.csv") if (path.parent / "eval.json").exists()]
+    files = [path for path in found if path.parent.name.split(".")[0] != "all"]  # those repeat what lies beside them
     assert len(re.findall(r'class="receipt" id="r\d+"', first["index.html"])) == len(files)
     assert len(first["rows.csv"].splitlines()) == 1 + sum(len(path.read_text().splitlines()) - 1 for path in files)
 
