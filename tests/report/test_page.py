@@ -44,7 +44,7 @@ class Page(HTMLParser):
         self.tags.append(tag)
         self.ids += [str(given["id"])] if "id" in given else []
         self.links += [str(given[name]) for name in ("href", "src") if name in given]
-        if tag not in ("meta", "br"):
+        if tag not in ("meta", "br", "wbr"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
