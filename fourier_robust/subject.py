@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from fourier_robust.errors import UserError
@@ -190,8 +191,8 @@ def _of_program(config: Mapping[str, Any], names: Mapping[str, str], path: Path,
     checkpoint = Checkpoint(path, {}, file_sha256(path), {}, {})
     try:
         net = (scripted if kind == "torchscript" else exported)(path)
-    except (RuntimeError, ValueError, OSError, KeyError) as error:
-        raise UserError(f"{path} is a {kind} file that does not load: {' '.join(str(error).split())[:200]}") from error
+    except (RuntimeError, ValueError, OSError, KeyError, UnpicklingError) as error:
+        raise UserError(f"{path} does not load as {kind} file: {' '.join(str(error).split())[:200]}") from error
     return _foreign(config, names, checkpoint, kind, None, {}, lambda dataset: net)
 
 

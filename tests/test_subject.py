@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,6 +130,29 @@ def test_refusals_come_before_any_work(net: nn.Module, evaluate_tiny: Evaluate, 
     with pytest.raises(UserError, match="truncated or damaged"):
         evaluate_tiny(scripted, "arch=resnet20", *SHAPES)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_pickles_in_an_exported_archive_are_never_run(net: nn.Module, evaluate_tiny: Evaluate, tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    evil = io.BytesIO()
+    torch.save(Evil(), evil)
+    good, bad = tmp_path / "good.pt2", tmp_path / "bad.pt2"
+    torch.export.save(torch.export.export(net, (torch.zeros(4, 3, 32, 32),)), good)
+    changed = []
+    with zipfile.ZipFile(good) as source, zipfile.ZipFile(bad, "w") as target:
+        for name in source.namelist():
+            inputs = "sample_inputs" in name and name.endswith(".pt")
+            target.writestr(name, evil.getvalue() if inputs else source.read(name))
+            changed += [name] if inputs else []
+    assert changed
+    with pytest.raises(UserError, match="does not load as export file"):
+        evaluate_tiny(bad, *SHAPES)
+    assert not (tmp_path / "ran").exists()
+    evaluate_tiny(good, *SHAPES)
+    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
 
 
 def test_images_of_a_size_the_model_does_not_take(evaluate_tiny: Evaluate, tmp_path: Path) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+
+_FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch.load's own switch
 
 
 class Program(nn.Module):
@@ -59,10 +64,33 @@ def exported(path: Path) -> Program:
     """A torch.export archive (.pt2); it stays in the mode in which it was exported.
 
     Raises:
-        RuntimeError, ValueError: not one.
+        RuntimeError, ValueError, UnpicklingError: not one, or it holds pickled objects.
     """
-    program = torch.export.load(str(path))
+    with _no_pickles():
+        program = torch.export.load(str(path))
     inputs = set(program.graph_signature.user_inputs)
     (images,) = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs]
     first = images.meta["val"].shape[0]
     return Program(program.module(), first if isinstance(first, int) else None)
+
+
+@contextlib.contextmanager
+def _no_pickles() -> Iterator[None]:
+    """torch.export reads tensors of unusual kinds, example inputs and opaque constants by pickle: not in here."""
+    from torch.export.pt2_archive import _package as reader
+
+    def refuse(*_: Any) -> None:
+        raise ValueError("it holds a pickled object, and a pickle's code is never run")
+
+    given, loads, load_object = os.environ.get(_FORCE), reader.pickle, torch._C._pickle_load_obj
+    guarded: Any = reader
+    guarded.pickle, torch._C._pickle_load_obj = types.SimpleNamespace(loads=refuse), refuse
+    os.environ[_FORCE] = "1"
+    try:
+        yield
+    finally:
+        guarded.pickle, torch._C._pickle_load_obj = loads, load_object
+        if given is None:
+            del os.environ[_FORCE]
+        else:
+            os.environ[_FORCE] = given
