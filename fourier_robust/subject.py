@@ -191,7 +191,7 @@ def _of_program(config: Mapping[str, Any], names: Mapping[str, str], path: Path,
     checkpoint = Checkpoint(path, {}, file_sha256(path), {}, {})
     try:
         net = (scripted if kind == "torchscript" else exported)(path)
-    except (RuntimeError, ValueError, OSError, KeyError, UnpicklingError) as error:
+    except (RuntimeError, ValueError, OSError, KeyError, AssertionError, UnpicklingError) as error:
         raise UserError(f"{path} does not load as {kind} file: {' '.join(str(error).split())[:200]}") from error
     return _foreign(config, names, checkpoint, kind, None, {}, lambda dataset: net)
 

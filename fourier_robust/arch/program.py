@@ -82,14 +82,15 @@ def _no_pickles() -> Iterator[None]:
     def refuse(*_: Any) -> None:
         raise ValueError("it holds a pickled object, and a pickle's code is never run")
 
-    given, loads, load_object = os.environ.get(_FORCE), reader.pickle, torch._C._pickle_load_obj
     guarded: Any = reader
-    guarded.pickle, torch._C._pickle_load_obj = types.SimpleNamespace(loads=refuse), refuse
+    extension: Any = torch._C
+    given, loads, load_object = os.environ.get(_FORCE), guarded.pickle, extension._pickle_load_obj
+    guarded.pickle, extension._pickle_load_obj = types.SimpleNamespace(loads=refuse), refuse
     os.environ[_FORCE] = "1"
     try:
         yield
     finally:
-        guarded.pickle, torch._C._pickle_load_obj = loads, load_object
+        guarded.pickle, extension._pickle_load_obj = loads, load_object
         if given is None:
             del os.environ[_FORCE]
         else:
