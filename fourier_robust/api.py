@@ -32,6 +32,7 @@ def evaluate_module(
     import hydra
     import pandas as pd
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.initialize import get_gh_backup, restore_gh_from_backup
     from omegaconf import open_dict
 
     from fourier_robust.cli import names_of, resolve
@@ -40,9 +41,13 @@ def evaluate_module(
     from fourier_robust.evaluate import measure
     from fourier_robust.subject import subject_of_module
 
+    of_caller = get_gh_backup()  # where Hydra already runs: it would refuse to start twice
     GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        composed = hydra.compose("eval", [f"ckpt={name}", *overrides], return_hydra_config=True)
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            composed = hydra.compose("eval", [f"ckpt={name}", *overrides], return_hydra_config=True)
+    finally:
+        restore_gh_from_backup(of_caller)
     choices = dict(composed.hydra.runtime.choices)
     with open_dict(composed):
         del composed["hydra"]

@@ -207,21 +207,24 @@ def _rows(suite: Any, measurements: Any, run: str, subject: Subject) -> list[Any
 def _outcomes(
     model: Any, dataset: Any, suite: Any, conditions: Any, config: Mapping[str, Any], device: Any, record: Any
 ) -> tuple[dict[Any, Any], dict[str, str], int]:
-    """Per-image outcomes of each condition: those an earlier launch or another suite left, then the rest."""
+    """What is kept of each condition: what an earlier launch or another suite left, then the rest."""
     import torch
     from tqdm import tqdm
 
     from fourier_robust.engine.predict import memory_format
     from fourier_robust.metric.outcome import Outcome, outcome
 
-    logits_alone = not hasattr(suite, "observe")
-    cache = record.predictions(round(config["predictions_gib"] * 2**30) if config["resume"] else 0)
-    model.to(memory_format=memory_format(device, config["precision"]))
-    on_gpu = 250 if hasattr(suite, "observation") else 1000  # gradients, features and attacks need room
-    batch_size = config["batch_size"] or (on_gpu if device.type == "cuda" else 128)
+    own_passes = hasattr(suite, "observe")  # gradients, features and attacks, which need room
+    summarise = getattr(suite, "summarise", lambda logits, labels, *_: outcome(logits, labels))
+    kind, precision = getattr(suite, "observation", Outcome), config["precision"]
+    known = record.predictions(round(config["predictions_gib"] * 2**30) if config["resume"] else 0, precision)
+    if hasattr(suite, "share"):
+        suite.share(known)
+    model.to(memory_format=memory_format(device, precision))
+    batch_size = config["batch_size"] or ((250 if own_passes else 1000) if device.type == "cuda" else 128)
     outcomes: dict[Any, Any] = {}
     data: dict[str, str] = {}
-    waiting: deque[tuple[Any, int, str]] = deque()  # asked for, not yet observed
+    waiting: deque[tuple[Any, Any, Any]] = deque()  # condition, source, and its logits where another suite left them
 
     def keep(condition: Any, wanted: int, found: Any) -> None:
         if len(found.label) != wanted:
@@ -229,32 +232,41 @@ def _outcomes(
         outcomes[condition] = found
         bar.update()
 
+    def finish(seen: Any) -> None:
+        """The first of those waiting: what is kept of its logits, or what the suite itself saw."""
+        condition, source, _ = waiting.popleft()
+        found = seen if own_passes else summarise(*seen, condition, outcomes)
+        keep(condition, source.n, found)
+        identity = record.identity(data[condition.key], precision)
+        record.store.save(condition.key, identity, {key: value.numpy() for key, value in found._asdict().items()})
+
+    def finish_known() -> None:
+        while waiting and waiting[0][2] is not None:
+            finish([torch.from_numpy(waiting[0][2][name]) for name in ("logits", "labels")])
+
     def unfinished() -> Iterator[Any]:
         for condition in conditions:
             bar.set_description(condition.key)
             source = suite.source(dataset, condition, device, batch_size)
-            data[condition.key] = source.identity
-            identity = record.identity(source.identity, config["precision"])
+            data[condition.key] = source.identity + source.kept
+            identity = record.identity(data[condition.key], precision)
             stored = record.store.load(condition.key, identity) if config["resume"] else None
-            cached = cache.load(identity) if stored is None and logits_alone else None
             if stored is not None:
-                kind = getattr(suite, "observation", Outcome)
                 keep(condition, source.n, kind(**{key: torch.from_numpy(value) for key, value in stored.items()}))
-            elif cached is not None:
-                keep(condition, source.n, outcome(*map(torch.from_numpy, cached)))
-            else:
-                waiting.append((condition, source.n, identity))
+                continue
+            cached = None if own_passes else known.load(source.identity)
+            waiting.append((condition, source, cached))
+            finish_known()
+            if cached is None:
                 yield condition, source
 
     measured = 0
     with tqdm(total=len(conditions), unit="condition", disable=None) as bar:
-        for seen in _observed(model, suite, unfinished(), batch_size, config["precision"]):
-            condition, wanted, identity = waiting.popleft()
-            found = outcome(seen.logits, seen.labels) if logits_alone else seen
-            keep(condition, wanted, found)
-            if logits_alone:
-                cache.save(identity, seen.logits.numpy(), seen.labels.numpy())
-            record.store.save(condition.key, identity, {key: value.numpy() for key, value in found._asdict().items()})
+        for seen in _observed(model, suite, unfinished(), batch_size, precision):
+            if not own_passes:
+                known.save(waiting[0][1].identity, {"logits": seen.logits.numpy(), "labels": seen.labels.numpy()})
+            finish(seen if own_passes else (seen.logits, seen.labels))
+            finish_known()
             measured += 1
     return {condition: outcomes[condition] for condition in conditions}, data, len(conditions) - measured
 

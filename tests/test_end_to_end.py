@@ -198,6 +198,52 @@ def test_suites_share_predictions(train_tiny: Train, evaluate_tiny: Evaluate, mo
     assert len(passes) == 2
 
 
+def test_calibration_reads_the_logits_of_corruptions(
+    train_tiny: Train, evaluate_tiny: Evaluate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = train_tiny()
+    set_of = ("suite.corruptions=[contrast]", "suite.severities=[1,5]")
+    evaluate_tiny(folder, "suite=calibration", *set_of)
+    whole = (folder / "eval/calibration/results.csv").read_bytes()
+    shutil.rmtree(folder / "eval")
+    evaluate_tiny(folder, "suite=corruptions", *set_of)
+    images: list[int] = []
+
+    import fourier_robust.engine.predict as engine
+
+    original = engine._predict
+    monkeypatch.setattr(engine, "_predict", lambda *words: images.append(len(words[1].labels)) or original(*words))
+    evaluate_tiny(folder, "suite=calibration", *set_of)
+    assert sum(images) == 32  # val; all the others were there
+    assert (folder / "eval/calibration/results.csv").read_bytes() == whole
+    assert json.loads((folder / "eval/calibration/eval.json").read_text())["conditions_reused"] == 3
+
+
+def test_ood_shares_logits_and_features(
+    train_tiny: Train, evaluate_tiny: Evaluate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = train_tiny()
+    sets = ("suite=ood", "suite.sets=[blobs]", "suite.replicates=2")
+    evaluate_tiny(folder, *sets, "suite.scores=[msp,knn]")
+    whole = (folder / "eval/ood/results.csv").read_bytes()
+    shutil.rmtree(folder / "eval/ood")
+
+    import fourier_robust.engine.last_layer as last_layer
+    import fourier_robust.engine.predict as engine
+
+    def never(*_: object) -> None:
+        raise AssertionError("a pass over images")
+
+    monkeypatch.setattr(engine, "_predict", never)
+    monkeypatch.setattr(last_layer, "_differentiated", never)
+    evaluate_tiny(folder, *sets, "suite.scores=[msp,knn]")
+    assert (folder / "eval/ood/results.csv").read_bytes() == whole
+    evaluate_tiny(folder, *sets, "suite.scores=[energy]")  # the logits alone, of the same images
+    evaluate_tiny(folder, "suite=clean", "suite.splits=[test]")
+    with pytest.raises(AssertionError, match="a pass over images"):
+        evaluate_tiny(folder, *sets, "suite.scores=[msp,knn]", "resume=false")
+
+
 def test_a_checkpoint_moved_elsewhere_is_enough(train_tiny: Train, evaluate_tiny: Evaluate, tmp_path: Path) -> None:
     folder = train_tiny("arch.widths=[4,8,8]")
     lone = tmp_path / "else" / "model.safetensors"

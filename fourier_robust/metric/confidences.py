@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,6 @@ from fourier_robust.metric.calibration_values import (
     nll_values,
     rms_ce_values,
 )
-from fourier_robust.metric.outcome import Estimate
 
 
 class Confidences(NamedTuple):
@@ -45,9 +45,9 @@ class Confidences(NamedTuple):
         return self.prediction == self.label
 
 
-def confidences(logits: torch.Tensor, labels: torch.Tensor, temperature: Estimate | None) -> Confidences:
-    """Of (N,K) logits and (N,) labels, as they are and, where there is one, at the temperature."""
-    scales = [(1.0, 1.0, 1.0), *([] if temperature is None else [temperature[:3]])]
+def confidences(logits: torch.Tensor, labels: torch.Tensor, temperature: Sequence[float] | None) -> Confidences:
+    """Of (N,K) logits and (N,) labels, as they are and, where there is one, at the temperature (value, low, high)."""
+    scales = [(1.0, 1.0, 1.0), *([] if temperature is None else [temperature])]
     columns = []
     for scale, *_ in scales:
         scaled = logits / scale

@@ -46,9 +46,9 @@ class EvalRecord:
         self.run = slug(checkpoint.path.resolve().parent.name if checkpoint.meta else checkpoint.path.stem)
         self.store = OutcomeStore(self.folder / "outcomes")
 
-    def predictions(self, limit: int) -> PredictionCache:
+    def predictions(self, limit: int, precision: str) -> PredictionCache:
         """What all suites of this checkpoint share, up to `limit` bytes."""
-        return PredictionCache(self.folder.parent / "predictions", limit)
+        return PredictionCache(self.folder.parent / "predictions", limit, lambda data: self.identity(data, precision))
 
     def identity(self, data: str, precision: str) -> str:
         """Of what an outcome is: weights, input, data and precision, as one hex digest."""

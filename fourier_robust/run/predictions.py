@@ -1,9 +1,10 @@
-"""Logits that one suite computed and another can use: beside the checkpoint, bounded in size."""
+"""Logits and features that one suite computed and another can use: beside the checkpoint, bounded in size."""
 
 from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,38 +14,42 @@ from fourier_robust.run.results import npz_bytes
 
 
 class PredictionCache:
-    """Logits and labels under a key that says of which weights, input, data and precision they are.
+    """Logits, labels and features, found again by the identity of the images they are of.
 
     Several processes may share a folder: files appear whole, and one that another process removed is computed again.
 
     Args:
         folder: where the files lie; made with the first.
         limit: bytes they may take together; the least recently used go first. 0 keeps and finds nothing.
+        key: identity of images -> hex digest that also says of which weights, input and precision.
     """
 
-    def __init__(self, folder: Path, limit: int) -> None:
-        self.folder, self.limit = folder, limit
+    def __init__(self, folder: Path, limit: int, key: Callable[[str], str]) -> None:
+        self.folder, self.limit, self._key = folder, limit, key
 
-    def load(self, key: str) -> tuple[np.ndarray, np.ndarray] | None:
-        """(N,K) float32 logits and (N,) int64 labels under `key`; None where they are absent or damaged."""
+    def load(self, identity: str, names: Sequence[str] = ("logits", "labels")) -> dict[str, np.ndarray] | None:
+        """The arrays `names`: logits (N,K) float32, labels (N,) int64, features (N,D) float32.
+
+        None where one is absent or the file is damaged.
+        """
         if not self.limit:
             return None
-        path = self._path(key)
+        path = self._path(identity)
         try:
             with np.load(path, allow_pickle=False) as file:
-                found = file["logits"], file["labels"]
+                found = {name: file[name] for name in names}
             os.utime(path)
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
             return None
         return found
 
-    def save(self, key: str, logits: np.ndarray, labels: np.ndarray) -> None:
+    def save(self, identity: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep them if they fit, and drop what was used longest ago until all do."""
-        size = logits.nbytes + labels.nbytes
+        size = sum(array.nbytes for array in arrays.values())
         if size > self.limit:
             return
         self._make_room(self.limit - size)
-        write_bytes(self._path(key), npz_bytes({"logits": logits, "labels": labels}, compressed=False))
+        write_bytes(self._path(identity), npz_bytes(arrays, compressed=False))
 
     def _make_room(self, limit: int) -> None:
         files = []
@@ -61,5 +66,5 @@ class PredictionCache:
             path.unlink(missing_ok=True)
             total -= size
 
-    def _path(self, key: str) -> Path:
-        return self.folder / f"{key[:40]}.npz"
+    def _path(self, identity: str) -> Path:
+        return self.folder / f"{self._key(identity)[:40]}.npz"

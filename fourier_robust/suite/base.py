@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -47,13 +48,15 @@ class Condition:
 class Source(NamedTuple):
     """The images of a condition: batches, their number, and what identifies them.
 
-    `identity` names data and generation, and what is observed of them where that is a setting: outcomes that an earlier
-    launch left are reused where it is the same.
+    `identity` names data and generation, and what is done to the model: logits are shared between suites where it is
+    the same. `kept` names what is kept of them, where that is a setting: outcomes that an earlier launch left are
+    reused where both are the same.
     """
 
     batches: Iterable[Batch]
     n: int
     identity: str
+    kept: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,30 @@ class Suite(Protocol):
         ...
 
 
+class LogitsSuite(Suite, Protocol):
+    """A question that logits answer, but `Outcome` does not: where a suite has `summarise`, it is handed the logits.
+
+    Its `measure` gets what `summarise` returned, from this launch or an earlier one.
+
+    Attributes:
+        observation: the NamedTuple of tensors that `summarise` returns; its `label` is (N,) int64.
+    """
+
+    observation: type[tuple[Any, ...]]
+
+    def summarise(
+        self, logits: torch.Tensor, labels: torch.Tensor, condition: Condition, earlier: Mapping[Condition, Any]
+    ) -> Any:
+        """What is kept of (N,K) float32 logits and (N,) int64 labels, an `observation`.
+
+        `earlier` holds what was kept of all conditions in front of this one.
+
+        Raises:
+            UserError: the logits do not give what is asked of them.
+        """
+        ...
+
+
 class ModelSuite(Suite, Protocol):
     """A question that logits do not answer: where a suite has `observe`, it is handed the model.
 
@@ -115,6 +142,26 @@ class ModelSuite(Suite, Protocol):
         Raises:
             UserError: the model does not give what is asked of it (gradients, the output of a layer).
         """
+        ...
+
+
+class Shared(Protocol):
+    """Logits and features of passes that any suite made, by `Source.identity`; see `run.predictions`."""
+
+    def load(self, identity: str, names: Sequence[str] = ...) -> Mapping[str, np.ndarray] | None:
+        """The arrays `names`, among ``logits``, ``labels`` and ``features``; None unless all are there."""
+        ...
+
+    def save(self, identity: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep ``logits`` and ``labels``, and ``features`` where there are some."""
+        ...
+
+
+class SharingSuite(ModelSuite, Protocol):
+    """A suite that makes passes of its own which others can use: where it has `share`, that is called first."""
+
+    def share(self, known: Shared) -> None:
+        """What `observe` may take instead of a pass, and leave of one."""
         ...
 
 

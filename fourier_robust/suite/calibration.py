@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from fourier_robust.dataset.base import Batch, Dataset, Split
-from fourier_robust.engine.predict import Precision, predict
+from fourier_robust.dataset.base import Dataset, Split
 from fourier_robust.errors import UserError
 from fourier_robust.metric.calibration import Bins, fit_temperature, reliability
 from fourier_robust.metric.calibration_values import temperature_values
@@ -59,15 +56,11 @@ class Calibration(Corruptions):
     def conditions(self, dataset: Dataset) -> Sequence[Condition]:
         """Val where there is one, then as `Corruptions.conditions`."""
         conditions = super().conditions(dataset)
-        if len(set(self.severities)) < len(self.severities):
-            raise UserError(f"suite.severities={list(self.severities)} names one twice")
         if self.save is not None and not self._names:
             raise UserError("suite.save writes corrupted images, but suite.corruptions is empty")
         self._of = conditions[0]
         self._val = Condition(table_name(dataset, "val")) if dataset.val_size else None
         self._val_split: dict[torch.device, Split] = {}
-        self._val_batches: Callable[[], Iterator[Batch]] | None = None  # until a temperature was looked for
-        self._temperature: Estimate | None = None
         self._found: list[str] = [] if self._val else [f"{dataset.name} has no val split: no temperature is fitted"]
         return [*([self._val] if self._val else []), *conditions]
 
@@ -79,28 +72,29 @@ class Calibration(Corruptions):
             return super().source(dataset, condition, device, batch_size)
         if device not in self._val_split:
             self._val_split[device] = dataset.split("val", device)
-            self._val_batches = partial(self._val_split[device].batches, batch_size)
         val = self._val_split[device]
         if condition == self._val:
             return Source(val.batches(batch_size), len(val), val.identity)
-        source = super().source(dataset, condition, device, batch_size)
-        return source._replace(identity=f"{source.identity}+scaled-by-{val.identity}")
+        return super().source(dataset, condition, device, batch_size)._replace(kept=f"+scaled-by-{val.identity}")
 
-    def observe(self, model: nn.Module, source: Source, condition: Condition, precision: Precision) -> Confidences:
-        """Confidences and scores at both temperatures; see `ModelSuite.observe`.
-
-        Where an earlier launch left val's, its logits are made again: one more pass over val.
+    def summarise(
+        self, logits: torch.Tensor, labels: torch.Tensor, condition: Condition, earlier: Mapping[Condition, Confidences]
+    ) -> Confidences:
+        """Confidences and scores as they are and at the temperature of val; see `LogitsSuite.summarise`.
 
         Raises:
             UserError: logits are not finite.
         """
-        logits, labels = _logits(model, source.batches, condition, precision)
-        if self._val is not None and self._val_batches is not None:
-            pair = (logits, labels)
-            if condition != self._val:
-                pair = _logits(model, self._val_batches(), self._val, precision)
-            self._temperature, self._val_batches = _fitted(*pair), None
-        return confidences(logits, labels, self._temperature)
+        bad = int((~logits.isfinite()).any(1).sum())
+        if bad:
+            raise UserError(
+                f"{condition.key}: the logits of {bad} of {len(logits)} images are not finite: no calibration"
+            )
+        if condition == self._val:
+            fitted = _fitted(logits, labels)
+            return confidences(logits, labels, None if fitted is None else fitted[:3])
+        scales = [] if self._val is None else earlier[self._val].temperature.tolist()
+        return confidences(logits, labels, scales[1] if len(scales) > 1 else None)
 
     def measure(self, outcomes: Mapping[Condition, Any]) -> list[Measurement]:
         """The temperature, all metrics of each condition, then the means; see `Suite.measure`."""
@@ -166,21 +160,6 @@ class Calibration(Corruptions):
         what = f"temperature {value:.4f} [{low:.4f}, {high:.4f}], fitted on the {n} images of {name}"
         self._found = [f"{what}, cut from the training images: too low where the model was trained on them"]
         return [Measurement(self._val, "temperature", Estimate(value, low, high, n))]
-
-
-def _logits(
-    model: nn.Module, batches: Any, condition: Condition, precision: Precision
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(N,K) logits and (N,) labels.
-
-    Raises:
-        UserError: logits are not finite.
-    """
-    logits, labels, _ = predict(model, batches, precision)
-    bad = int((~logits.isfinite()).any(1).sum())
-    if bad:
-        raise UserError(f"{condition.key}: the logits of {bad} of {len(logits)} images are not finite: no calibration")
-    return logits, labels
 
 
 def _fitted(logits: torch.Tensor, labels: torch.Tensor) -> Estimate | None:

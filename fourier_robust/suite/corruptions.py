@@ -72,13 +72,15 @@ class Corruptions:
     ) -> None:
         self.root, self.generators, self.kind, self.seed = Path(root), dict(generators), source, seed
         self.wanted = corruptions
-        self.severities = tuple(severities or ALL_SEVERITIES)
+        self.severities = tuple(ALL_SEVERITIES if severities is None else severities)
         known = tuple(dict.fromkeys((*self._known(), *self.generators)))
         unknown = [name for name in corruptions or () if name not in known]
         if unknown:
             raise ValueError(f"suite.corruptions: no corruption {unknown[0]}; there are {', '.join(known)}")
-        if not set(self.severities) <= set(ALL_SEVERITIES):
+        if not self.severities or not set(self.severities) <= set(ALL_SEVERITIES):
             raise ValueError(f"suite.severities={list(self.severities)} must be out of 1 to 5")
+        if len(set(self.severities)) < len(self.severities):
+            raise ValueError(f"suite.severities={list(self.severities)} names one twice")
         if workers is not None and workers < 0:
             raise ValueError(f"suite.workers={workers} must be at least 0")
         if save is not None and (source == "release" or not jpeg):

@@ -18,7 +18,7 @@ from fourier_robust.metric.detection import DEFINITIONS, LOWER_IS_BETTER, METRIC
 from fourier_robust.metric.outcome import Estimate
 from fourier_robust.run.seed import derive
 from fourier_robust.score.base import fit
-from fourier_robust.suite.base import Condition, Measurement, Source
+from fourier_robust.suite.base import Condition, Measurement, Shared, Source
 from fourier_robust.suite.clean import table_name
 from fourier_robust.suite.ood_observed import Observed, observe, without_overlap
 
@@ -101,6 +101,7 @@ class OutOfDistribution:
         self.replicates, self.seed = replicates, seed
         needs = frozenset[str]().union(*(score.needs for score in self.scores.values()))
         self._train_needed = "train" in needs
+        self._shared: Shared | None = None
         self._of_features = [name for name, score in self.scores.items() if {"features", "head"} & score.needs]
         self._movers = {name: score for name, score in self.scores.items() if "gradient" in score.needs}
 
@@ -152,16 +153,23 @@ class OutOfDistribution:
         if most is not None and most < len(split):
             generator = torch.Generator().manual_seed(derive(self.seed, "ood", condition.dataset))
             order = torch.randperm(len(split), generator=generator)[:most].sort().values
-        crop = f"{type(self._crop).__name__}{self._crop.size}-{getattr(self._crop, 'resize', '')}"
-        wants = f"features{bool(self._of_features)}-{','.join(map(repr, self._movers.values()))}"
-        identity = f"{split.identity}+{len(order)}-of-seed{self.seed}+{crop}+{wants}"
-        return Source(split.batches(batch_size, order), len(order), identity)
+        identity = split.identity
+        if condition in self._sets:
+            identity += f"+{type(self._crop).__name__}{self._crop.size}-{getattr(self._crop, 'resize', '')}"
+        if len(order) < len(split):
+            identity += f"+{len(order)}-of-seed{self.seed}"
+        kept = f"+features{bool(self._of_features)}-{','.join(map(repr, self._movers.values()))}"
+        return Source(split.batches(batch_size, order), len(order), identity, kept)
+
+    def share(self, known: Shared) -> None:
+        """See `SharingSuite.share`."""
+        self._shared = known
 
     def observe(self, model: nn.Module, source: Source, condition: Condition, precision: Precision) -> Observed:
         """All that the scores ask of the model, in one pass; see `ModelSuite.observe`."""
         movers = list(self._movers.values())
         try:
-            seen = observe(model, source.batches, bool(self._of_features), movers, precision)
+            seen = observe(model, source, bool(self._of_features), movers, precision, self._shared)
         except UserError as error:
             raise UserError(f"{condition.key}: {error}") from error
         if seen is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from fourier_robust.engine.last_layer import Mover, last_layer, last_linear
 from fourier_robust.engine.predict import Precision
 from fourier_robust.errors import UserError
 from fourier_robust.score.base import Head, Outputs
+from fourier_robust.suite.base import Shared, Source
 
 
 class Observed(NamedTuple):
@@ -54,29 +56,49 @@ class Observed(NamedTuple):
 
 
 def observe(
-    model: nn.Module, batches: Iterable[Batch], features: bool, movers: Sequence[Mover], precision: Precision
+    model: nn.Module,
+    source: Source,
+    features: bool,
+    movers: Sequence[Mover],
+    precision: Precision,
+    known: Shared | None = None,
 ) -> Observed | None:
-    """One pass over `batches`, at least one; None where features are asked for and no linear layer gives the logits.
+    """One pass over the batches of `source`, at least one; None where features are asked for and there is no head.
+
+    Without movers, what `known` has is not computed again: the images are read for their digests alone.
 
     Raises:
         UserError: movers, and a model without a gradient with respect to its input.
     """
-    rest = iter(batches)
+    rest = iter(source.batches)
     first = next(rest)
     linear = last_linear(model, first.images[:2]) if features else None
     if features and linear is None:
         return None
+    names = ["logits", "labels", *(["features"] if features else [])]
+    found = None if known is None or movers else known.load(source.identity, names)
     digests: list[torch.Tensor] = []
-    parts = list(last_layer(model, _noting(chain([first], rest), digests), linear, movers, precision))
-    logits = torch.cat([part.logits for part in parts])
-    known = [part.features for part in parts if part.features is not None]
-    moved = [torch.cat(one) for one in zip(*(part.moved for part in parts), strict=True)]
+    noted = _noting(chain([first], rest), digests)
+    moved: list[torch.Tensor] = []
+    if found is not None:
+        deque(noted, maxlen=0)
+        arrays = {name: torch.from_numpy(array) for name, array in found.items()}
+    else:
+        parts = list(last_layer(model, noted, linear, movers, precision))
+        arrays = {"logits": torch.cat([part.logits for part in parts])}
+        arrays["labels"] = torch.cat([part.labels for part in parts])
+        if features:
+            arrays["features"] = torch.cat([part.features for part in parts if part.features is not None])
+        moved = [torch.cat(one) for one in zip(*(part.moved for part in parts), strict=True)]
+        if known is not None:
+            known.save(source.identity, {name: array.numpy() for name, array in arrays.items()})
+    logits = arrays["logits"]
     weight, bias = linear.head() if linear else (logits.new_empty(logits.shape[1], 0), logits.new_empty(0))
     return Observed(
-        label=torch.cat([part.labels for part in parts]),
+        label=arrays["labels"],
         digest=torch.cat(digests),
         logits=logits,
-        features=torch.cat(known) if known else logits.new_empty(len(logits), 0),
+        features=arrays.get("features", logits.new_empty(len(logits), 0)),
         moved=torch.stack(moved) if moved else logits.new_empty(0, *logits.shape),
         weight=weight,
         bias=bias,

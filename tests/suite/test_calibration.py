@@ -16,6 +16,7 @@ from torch import nn
 from fourier_robust.api import evaluate_module
 from fourier_robust.dataset.base import ResidentSplit
 from fourier_robust.dataset.shapes import Shapes
+from fourier_robust.engine.predict import predict
 from fourier_robust.errors import UserError
 from fourier_robust.metric.calibration import brier, ece, ece_classwise, ece_mass, fit_temperature, nll, reliability
 from fourier_robust.metric.confidences import Confidences, confidences
@@ -95,7 +96,8 @@ def run(
         if left is not None and condition in left:
             outcomes[condition] = left[condition]
         else:
-            outcomes[condition] = suite.observe(model, source, condition, "fp32")
+            logits, labels, _ = predict(model, source.batches)
+            outcomes[condition] = suite.summarise(logits, labels, condition, outcomes)
     return outcomes, suite.measure(outcomes)
 
 
@@ -195,7 +197,7 @@ def test_what_an_earlier_launch_left_changes_nothing() -> None:
     model, settings = Known(data, 2.0), ("nowhere", GENERATORS, "auto", ["fog"], [1])
     outcomes, whole = run(Calibration(*settings), data, model)
     assert model.calls == VAL + 2 * TEST
-    for lost, seen in ((None, 0), ("cifar10_val", VAL), ("cifar10", TEST + VAL)):  # val again where a rest needs it
+    for lost, seen in ((None, 0), ("cifar10_val", VAL), ("cifar10", TEST)):  # the temperature stands in what is left
         model.calls = 0
         left = {condition: one for condition, one in outcomes.items() if condition.key != lost}
         assert run(Calibration(*settings), data, model, left)[1] == whole
@@ -203,13 +205,15 @@ def test_what_an_earlier_launch_left_changes_nothing() -> None:
 
 
 def test_identity_names_the_images_of_the_temperature() -> None:
-    def identities(data: Numbered) -> list[str]:
+    def identities(data: Numbered) -> list[tuple[str, str]]:
         suite = Calibration("nowhere", GENERATORS, corruptions=["fog"], severities=[1])
-        return [suite.source(data, condition, CPU, 500).identity for condition in suite.conditions(data)]
+        sources = [suite.source(data, condition, CPU, 500) for condition in suite.conditions(data)]
+        return [(source.identity, source.kept) for source in sources]
 
     one, other_val, other_test = (identities(data) for data in (Numbered(), Numbered(val_seed=8), Numbered(seed=7)))
     assert all(before != after for before, after in zip(one, other_val, strict=True))
     assert one[0] == other_test[0]
+    assert [images for images, _ in one[1:]] == [images for images, _ in other_val[1:]]  # logits serve both
 
 
 def test_diagrams_hold_the_bins() -> None:
@@ -241,8 +245,10 @@ def test_stored_size_does_not_grow_with_classes() -> None:
 
 def test_refused() -> None:
     data = Numbered()
-    with pytest.raises(UserError, match=r"suite\.severities=\[3, 3\] names one twice"):
-        Calibration("nowhere", GENERATORS, severities=[3, 3]).conditions(data)
+    with pytest.raises(ValueError, match=r"suite\.severities=\[3, 3\] names one twice"):
+        Calibration("nowhere", GENERATORS, severities=[3, 3])
+    with pytest.raises(ValueError, match=r"suite\.severities=\[\] must be out of 1 to 5"):
+        Calibration("nowhere", GENERATORS, severities=[])
     with pytest.raises(UserError, match=r"suite\.save writes corrupted images, but suite\.corruptions is empty"):
         Calibration("nowhere", GENERATORS, corruptions=[], save="x").conditions(data)
     with pytest.raises(ValueError, match="no corruption rain"):
