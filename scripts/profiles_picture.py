@@ -4,7 +4,7 @@
 
 A RUN is a folder in which `fr-eval suite=sensitivity` left sensitivity/results.csv (a run folder's ``eval``, or one of
 outputs/reference). Writes OUT/profiles.csv, one line per regularizer and k with published and measured share, and
-OUT/profiles.png, a panel per regularizer. The published curves, outputs/reference/published/fourier_sensitivity.csv,
+OUT/profiles.png, a panel per regularizer. The published curves, fourier_robust/report/papers/fourier_sensitivity.csv,
 are read off the figure in the authors' repository (ResNet-50); they are of other networks than those measured here.
 """
 
@@ -20,7 +20,7 @@ from fourier_robust.fourier.profile import white_shares
 from fourier_robust.report.figure import png
 from fourier_robust.run.atomic import write_bytes, write_text
 
-PUBLISHED = Path(__file__).parents[1] / "outputs" / "reference" / "published" / "fourier_sensitivity.csv"
+PUBLISHED = Path(__file__).parents[1] / "fourier_robust" / "report" / "papers" / "fourier_sensitivity.csv"
 ORDER = ["none", "lsf", "msf", "asf", "hsf"]
 SIZE = 32
 
@@ -30,12 +30,15 @@ def measured(folder: Path) -> pd.DataFrame:
     path = folder / "sensitivity" / "results.csv"
     if not path.exists():
         sys.exit(f"error: no {path}: run fr-eval ckpt=... suite=sensitivity first")
-    rows = pd.read_csv(path)
-    found = rows.assign(k=rows.metric.str.extract(r"^p\((\d+)\)$")[0].astype("Int64")).dropna(subset=["k"])
+    found = rings(pd.read_csv(path))
     name = folder.resolve().parent.name if folder.name == "eval" else folder.name
-    return found.assign(name=name)[["name", "run", "dataset", "arch", "aug", "reg", "n", "k", "value"]].astype(
-        {"k": int}
-    )
+    return found.assign(name=name)[["name", "run", "dataset", "arch", "aug", "reg", "n", "k", "value"]]
+
+
+def rings(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of metric p(k), with a column k."""
+    found = rows.assign(k=rows.metric.str.extract(r"^p\((\d+)\)$")[0].astype("Int64")).dropna(subset=["k"])
+    return found.astype({"k": int})
 
 
 def compared(published: pd.DataFrame, runs: list[pd.DataFrame], dataset: str) -> pd.DataFrame:
@@ -89,7 +92,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="folders that hold sensitivity/results.csv")
     parser.add_argument("--dataset", default="cifar10")
     arguments = parser.parse_args()
-    table = compared(pd.read_csv(PUBLISHED), [measured(folder) for folder in arguments.runs], arguments.dataset)
+    table = compared(rings(pd.read_csv(PUBLISHED)), [measured(folder) for folder in arguments.runs], arguments.dataset)
     write_text(arguments.out / "profiles.csv", table.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
     write_bytes(arguments.out / "profiles.png", draw(table, arguments.dataset))
     print(f"wrote profiles.csv and profiles.png in {arguments.out}")
