@@ -69,20 +69,22 @@ class _Cifar:
         size: int,
         mean: tuple[float, ...],
         std: tuple[float, ...],
+        num_train: int | None = None,
     ) -> None:
         self.root = root
         self.val_size = at_least("val_size", val_size, 0)
         self.val_seed = val_seed
         self.download = download
+        self.num_train = None if num_train is None else at_least("num_train", num_train, 1)
         self.num_classes = exactly("num_classes", num_classes, len(self.class_names))
         self.size = exactly("size", size, 32)
         self.mean, self.std = rgb_constants(mean, std)
 
     def split(self, name: str, device: torch.device | str = "cpu") -> ResidentSplit:
-        """`train` (what `val` leaves of it), `val` or `test`, read, checked, and moved to `device`.
+        """`train` (what `val` leaves of it, or a part of that), `val` or `test`, read, checked, and moved to `device`.
 
         Raises:
-            ValueError: another name, or `val` with ``val_size=0``.
+            ValueError: another name, `val` with ``val_size=0``, or more training images asked for than there are.
             UserError: files missing or damaged.
         """
         if name == "test":
@@ -92,10 +94,16 @@ class _Cifar:
         if name == "val" and self.val_size == 0:
             raise ValueError("val_size=0 leaves no 'val' split; set dataset.val_size above 0")
         images, labels = self._train
-        if self.val_size == 0:
-            return ResidentSplit(images, labels, device)
-        index = stratified_holdout(labels, self.val_size, self.val_seed)[("train", "val").index(name)]
-        return ResidentSplit(images[index], labels[index], device)
+        if self.val_size:
+            index = stratified_holdout(labels, self.val_size, self.val_seed)[("train", "val").index(name)]
+            images, labels = images[index], labels[index]
+        if name == "train" and self.num_train is not None:
+            if self.num_train > len(labels):
+                raise ValueError(f"num_train={self.num_train} must be at most {len(labels)}, what val leaves of train")
+            if self.num_train < len(labels):
+                index = stratified_holdout(labels, self.num_train, self.val_seed)[1]
+                images, labels = images[index], labels[index]
+        return ResidentSplit(images, labels, device)
 
     @cached_property
     def _train(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -123,6 +131,8 @@ class CIFAR10(_Cifar):
         size: 32 pixels.
         mean: of each channel, in [0,1] pixels; applied by the model's first layer.
         std: likewise.
+        num_train: images of `train`, classes in equal share, drawn by `val_seed`; a smaller number's are among a larger
+            one's. None takes all that `val` leaves.
 
     Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
     """
@@ -141,8 +151,9 @@ class CIFAR10(_Cifar):
         size: int = 32,
         mean: tuple[float, ...] = (0.4914, 0.4822, 0.4465),
         std: tuple[float, ...] = (0.2023, 0.1994, 0.2010),
+        num_train: int | None = None,
     ) -> None:
-        super().__init__(root, val_size, val_seed, download, num_classes, size, mean, std)
+        super().__init__(root, val_size, val_seed, download, num_classes, size, mean, std, num_train)
 
 
 class CIFAR100(_Cifar):
@@ -161,6 +172,7 @@ class CIFAR100(_Cifar):
         size: 32 pixels.
         mean: of each channel, in [0,1] pixels; APR's code uses CIFAR-10's constants here too, and its recipes say so.
         std: likewise.
+        num_train: as in `CIFAR10`.
 
     Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
     """
@@ -179,5 +191,6 @@ class CIFAR100(_Cifar):
         size: int = 32,
         mean: tuple[float, ...] = (0.5071, 0.4865, 0.4409),
         std: tuple[float, ...] = (0.2673, 0.2564, 0.2762),
+        num_train: int | None = None,
     ) -> None:
-        super().__init__(root, val_size, val_seed, download, num_classes, size, mean, std)
+        super().__init__(root, val_size, val_seed, download, num_classes, size, mean, std, num_train)

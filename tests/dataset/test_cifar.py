@@ -100,6 +100,30 @@ def test_splits_are_disjoint_and_stratified(small, tmp_path):
     assert rows == everything
 
 
+def test_a_part_of_train_is_stratified_nested_and_outside_val(small, tmp_path):
+    small.write(tmp_path, "bin")
+    val_size = 10 if len(small.release.splits["train"]) > 1 else 0
+
+    def rows(num_train: int | None, name: str = "train") -> list[bytes]:
+        split = small.cls(str(tmp_path), val_size=val_size, num_train=num_train).split(name)
+        if name == "train" and num_train:
+            assert split.labels.bincount().tolist() == [num_train // 10] * 10
+        return [bytes(row.numpy()) for row in next(split.batches(len(split))).images.flatten(1).mul(255).byte()]
+
+    every, part = set(rows(None)), set(rows(10))
+    assert len(part) == 10
+    assert part < every
+    assert rows(len(every)) == rows(None)
+    if val_size:
+        assert part < set(rows(30)) < every
+        assert not every & set(rows(10, "val"))
+        assert len(rows(10, "val")) == val_size
+    with pytest.raises(ValueError, match=f"num_train={len(every) + 1} must be at most {len(every)}"):
+        rows(len(every) + 1)
+    with pytest.raises(ValueError, match="num_train=0 must be at least 1"):
+        rows(0)
+
+
 def test_val_needs_a_size(small, tmp_path):
     with pytest.raises(ValueError, match="val_size=0"):
         small.cls(str(tmp_path), val_size=0).split("val")

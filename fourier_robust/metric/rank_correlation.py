@@ -1,0 +1,76 @@
+"""Do two metrics rank models alike? Spearman's correlation, with intervals from drawing models."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fourier_robust.metric.bootstrap import central_95
+
+
+class Correlation(NamedTuple):
+    """Of two metrics over the `n` models that have both; NaN where fewer than two models differ in one of them."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def average_ranks(values: np.ndarray) -> np.ndarray:
+    """(N,) -> (N,) ranks from 1; equal values share the mean of their places."""
+    return weighted_ranks(values, np.ones((1, len(values))))[0]
+
+
+def weighted_ranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """(R,N) ranks of (N,) `values` where each stands as often as (R,N) `counts` say; without meaning at a 0."""
+    _, place = np.unique(values, return_inverse=True)
+    order = np.argsort(place, kind="stable")
+    starts = np.flatnonzero(np.diff(place[order], prepend=-1))
+    tied = np.add.reduceat(counts[:, order], starts, axis=1)
+    return (tied.cumsum(1) - tied + (tied + 1) / 2)[:, place]
+
+
+def spearman(x: np.ndarray, y: np.ndarray, counts: np.ndarray | None = None) -> Correlation:
+    """Pearson's correlation of the average ranks, over the models that have both values.
+
+    Args:
+        x: (N,), NaN where a model has no value.
+        y: likewise.
+        counts: (R,N) of `bootstrap.counts_of_groups`, for a 95 % percentile interval; without, the interval is NaN.
+
+    Source: Spearman, "The proof and measurement of association between two things", Am. J. Psychology 1904.
+    """
+    both = ~(np.isnan(x) | np.isnan(y))
+    x, y, n = x[both], y[both], int(both.sum())
+    nan = float("nan")
+    if n < 2:
+        return Correlation(nan, nan, nan, n)
+    value = float(_spearman(x, y, np.ones((1, n)))[0])
+    if counts is None:
+        return Correlation(value, nan, nan, n)
+    low, high = central_95(_spearman(x, y, counts[:, both]))
+    return Correlation(value, low, high, n)
+
+
+def pearson(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's correlation over the models that have both values; NaN where it is not defined."""
+    both = ~(np.isnan(x) | np.isnan(y))
+    if both.sum() < 2:
+        return float("nan")
+    return float(_weighted_pearson(x[both][None], y[both][None], np.ones((1, int(both.sum()))))[0])
+
+
+def _spearman(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    return _weighted_pearson(weighted_ranks(x, counts), weighted_ranks(y, counts), counts)
+
+
+def _weighted_pearson(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """(R,) correlations of the rows of (R,N) `x` and `y`, each value as often as (R,N) `counts`; NaN without spread."""
+    total = counts.sum(1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        x = x - (counts * x).sum(1, keepdims=True) / total
+        y = y - (counts * y).sum(1, keepdims=True) / total
+        spread = np.sqrt((counts * x * x).sum(1) * (counts * y * y).sum(1))
+        return np.where(spread > 1e-12, np.clip((counts * x * y).sum(1) / spread, -1, 1), np.nan)

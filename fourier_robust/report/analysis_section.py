@@ -1,0 +1,222 @@
+"""What the metrics say about each other, as sections of a report: every result with the runs it was fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from fourier_robust.report.analysis import (
+    DRAWS,
+    LEAST,
+    Ranks,
+    Robustness,
+    TooFew,
+    ranks,
+    residual_correlations,
+    robustness,
+)
+from fourier_robust.report.analysis_figures import PANELS, correlation_map, order_of, shift_panels
+from fourier_robust.report.analysis_structure_section import (
+    SEED,
+    decimals,
+    redundancy_section,
+    structure_section,
+    telling_section,
+)
+from fourier_robust.report.collect import Found
+from fourier_robust.report.methods import Method
+from fourier_robust.report.population import Population, populations_of
+from fourier_robust.report.section import Numbers, Picture, Section
+
+
+def analysis_sections(found: Sequence[Found], methods: Sequence[Method]) -> list[Section]:
+    """The sections of each training data set with more than one run; none where no two runs can be compared.
+
+    Args:
+        found: the rows chosen for tables.
+        methods: behind them.
+    """
+    return [
+        section
+        for population in populations_of(found, methods)
+        if len(population.runs) > 1
+        for section in sections_of(population)
+    ]
+
+
+def sections_of(population: Population) -> list[Section]:
+    """The sections of one population; an analysis that needs more runs is one line in the first of them."""
+    made: list[Section] = []
+    lacking: list[str] = []
+    parts: tuple[Callable[[Population], Section], ...] = (
+        _ranks,
+        _robustness,
+        lambda one: structure_section(one, False),
+        lambda one: structure_section(one, True),
+        telling_section,
+        redundancy_section,
+    )
+    for part in parts:
+        try:
+            made.append(part(population))
+        except TooFew as reason:
+            lacking.append(f"Not done: {reason}.")
+    return [_runs(population, lacking), *made]
+
+
+def _runs(population: Population, lacking: Sequence[str]) -> Section:
+    rows = []
+    for place, run in enumerate(population.runs):
+        gaps = [one.name for one in population.metrics if np.isnan(one.values[place])]
+        rows.append(
+            (str(place + 1), population.labels[place], run.shown, "yes" if population.plain[place] else "no",
+             ", ".join(gaps) or "none")
+        )  # fmt: skip
+    notes = [
+        f"{population.described}, with the metrics of the tables; these are the runs that the analyses below name.",
+        "Plainly trained: augmentation none or standard, no regularizer. Seeds of one method are drawn together in "
+        f"every interval ({DRAWS} draws, seed {SEED}).",
+        *lacking,
+    ]
+    return Section(
+        population.key("runs"),
+        population.title("What the metrics say about each other"),
+        notes,
+        table=Numbers(("run", "method", "folder", "plainly trained", "metrics missing"), rows),
+    )
+
+
+def _ranks(population: Population) -> Section:
+    found = ranks(population, np.random.default_rng(SEED))
+    matrix = np.array([[pair.value for pair in line] for line in found.pairs])
+    order = order_of(matrix)
+    names = [found.metrics[at].name for at in order]
+    least, most = _range(found)
+    notes = [
+        f"{population.described}; each pair over the runs that have both metrics ({least} to {most}).",
+        "Spearman's rank correlation; errors and other metrics of which less is better are turned round, so 1 says "
+        "that two metrics rank the models alike. Ties share the mean rank. 95 % percentile intervals over drawn "
+        "methods stand with the numbers. A mean and what it is the mean of are alike by construction.",
+        *_left_out(found.left_out),
+    ]
+    pairs = sorted(
+        ((found.pairs[a][b], found.metrics[a].name, found.metrics[b].name) for a in order for b in order if a < b),
+        key=lambda pair: (np.isnan(pair[0].value), -abs(pair[0].value)),
+    )
+    rows = [
+        (f"{a} and {b}", decimals(one.value), decimals(one.low), decimals(one.high), str(one.n)) for one, a, b in pairs
+    ]
+    weakest = min((pair for pair in pairs if not np.isnan(pair[0].value)), key=lambda pair: pair[0].value, default=None)
+    said = f"Rank correlations of {len(names)} metrics over up to {most} runs"
+    if weakest is not None:
+        said += f"; the lowest is {decimals(weakest[0].value)}, of {weakest[1]} and {weakest[2]}"
+    picture = Picture(
+        "Spearman's rank correlation of each pair of metrics",
+        correlation_map(names, matrix[np.ix_(order, order)]),
+        said + ".",
+        Numbers(("pair", "rank correlation", "95 % low", "95 % high", "runs"), rows),
+    )
+    return Section(population.key("ranks"), population.title("Do the metrics rank models alike?"), notes, [picture])
+
+
+def _range(found: Ranks) -> tuple[int, int]:
+    numbers = [found.pairs[a][b].n for a in range(len(found.metrics)) for b in range(a)]
+    return min(numbers), max(numbers)
+
+
+def _robustness(population: Population) -> Section:
+    found = robustness(population, np.random.default_rng(SEED))
+    notes = [
+        f"{population.described}. The lines are fitted on {found.fitted}"
+        + ("" if found.members.all() else "; the other runs are held against them")
+        + ".",
+        *(
+            [f"Fewer than {LEAST} plainly trained runs that differ in clean accuracy: {int(population.plain.sum())}."]
+            if not found.fitted.endswith("plainly trained runs")
+            else []
+        ),
+        "Effective robustness: accuracy under the shift minus what a straight line on logit axes expects of a model of "
+        "this clean accuracy. Accuracies are kept half an image away from 0 and 1.",
+        "The band is where the line may lie when methods are drawn anew, not where a single model may.",
+        *(
+            ["A shift with a part of the classes is held against clean accuracy on all of them."]
+            if any(one.metric.suite == "shift" for one in found.shifts)
+            else []
+        ),
+        *_left_out(found.left_out),
+    ]
+    fits = [
+        (one.metric.name, decimals(one.line.slope), decimals(one.line.slope_low), decimals(one.line.slope_high),
+         decimals(one.line.intercept), f"{one.line.r2:.3f}", str(one.line.n))
+        for one in found.shifts
+    ]  # fmt: skip
+    pictures = [_scatter(population, found), *_beyond(population)]
+    return Section(
+        population.key("robustness"),
+        population.title("Robustness beyond clean accuracy"),
+        notes,
+        pictures,
+        Numbers(("shift", "slope", "95 % low", "95 % high", "intercept", "R²", "runs fitted"), fits),
+    )
+
+
+def _scatter(population: Population, found: Robustness) -> Picture:
+    rows = []
+    for place, label in enumerate(population.labels):
+        if np.isnan(found.clean[place]):
+            continue
+        fitted = "yes" if found.members[place] else "no"
+        cells = [str(place + 1), label, fitted, f"{100 * found.clean[place]:.2f}"]
+        for one in found.shifts:
+            assert one.metric.accuracy is not None
+            beyond = one.beyond[place]
+            mark = "*" if one.outside[place] else ""
+            text = f"{100 * one.metric.accuracy[place]:.2f} ({100 * beyond:+.2f}{mark})"
+            cells.append("" if np.isnan(beyond) else text)
+        rows.append(cells)
+    best = max(
+        ((one.beyond[place], place, one) for one in found.shifts for place in np.flatnonzero(~np.isnan(one.beyond))),
+        key=lambda three: three[0],
+    )
+    more = f" (the first {PANELS} of {len(found.shifts)} shifts)" if len(found.shifts) > PANELS else ""
+    return Picture(
+        f"Accuracy under each shift against clean accuracy, lines fitted on {found.fitted}{more}",
+        shift_panels(found),
+        f"The largest effective robustness is {100 * best[0]:+.1f} points, of run {best[1] + 1} "
+        f"({population.labels[best[1]]}) under {best[2].metric.name}.",
+        Numbers(
+            ("run", "method", "in the fit", "clean accuracy (%)",
+             *(f"{one.metric.name}: accuracy in % (effective robustness in points; * outside the band)"
+               for one in found.shifts)),
+            rows,
+        ),
+    )  # fmt: skip
+
+
+def _beyond(population: Population) -> list[Picture]:
+    """The map of residual correlations, or nothing where there is one shift alone."""
+    try:
+        names, matrix = residual_correlations(population)
+    except TooFew:
+        return []
+    order = order_of(matrix)
+    pairs = [(matrix[a, b], names[a], names[b]) for a in range(len(names)) for b in range(a)]
+    lowest = min(pairs, key=lambda pair: np.inf if np.isnan(pair[0]) else pair[0])
+    rows = [
+        (f"{a} and {b}", decimals(value)) for value, a, b in sorted(pairs, key=lambda pair: -np.nan_to_num(pair[0]))
+    ]
+    return [
+        Picture(
+            "Correlation of what clean accuracy leaves unexplained, logits, all runs",
+            correlation_map([names[at] for at in order], matrix[np.ix_(order, order)]),
+            f"The lowest residual correlation is {decimals(lowest[0])}, of {lowest[1]} and {lowest[2]}.",
+            Numbers(("pair", "residual correlation"), rows),
+        )
+    ]
+
+
+def _left_out(names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    return [f"Left out, with fewer than {LEAST} runs or without differences between them: {', '.join(names)}."]
