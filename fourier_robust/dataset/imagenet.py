@@ -9,6 +9,7 @@ from typing import Literal
 from fourier_robust.dataset.arguments import exactly
 from fourier_robust.dataset.crops import Interpolation
 from fourier_robust.dataset.imagefolder import ImageFolder
+from fourier_robust.dataset.streaming import Decoder
 from fourier_robust.errors import UserError
 
 _CLASSES = 1000
@@ -33,6 +34,7 @@ class ImageNet(ImageFolder):
         mean: as in `ImageFolder`.
         std: as in `ImageFolder`.
         num_classes: 1000.
+        decoder: as in `ImageFolder`.
 
     Source: Deng et al., "ImageNet: A large-scale hierarchical image database", 2009; Russakovsky et al., 2015.
     """
@@ -53,10 +55,22 @@ class ImageNet(ImageFolder):
         mean: tuple[float, ...] = (0.485, 0.456, 0.406),
         std: tuple[float, ...] = (0.229, 0.224, 0.225),
         num_classes: int = _CLASSES,
+        decoder: Decoder = "pillow",
     ) -> None:
         exactly("num_classes", num_classes, _CLASSES)
         super().__init__(
-            root, size, resize, interpolation, num_workers, val_size, val_seed, train_crop, mean, std, num_classes
+            root=root,
+            size=size,
+            resize=resize,
+            interpolation=interpolation,
+            num_workers=num_workers,
+            val_size=val_size,
+            val_seed=val_seed,
+            train_crop=train_crop,
+            mean=mean,
+            std=std,
+            num_classes=num_classes,
+            decoder=decoder,
         )
         self.name = "imagenet"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -11,11 +13,13 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from fourier_robust.dataset.base import Batch, ResidentSplit
-from fourier_robust.dataset.crops import Crop
+from fourier_robust.dataset.crops import Crop, LevelsCrop
 from fourier_robust.dataset.locate import ImageFiles
 from fourier_robust.errors import UserError
 
+Decoder = Literal["pillow", "torchvision"]
 _MOST_WORKERS = 8
+_JPEG = (".jpg", ".jpeg")
 
 
 def worker_count(num_workers: int | None) -> int:
@@ -39,17 +43,24 @@ class StreamingSplit:
         crop: makes every decoded RGB image (size, size).
         device: where the batches end up; they travel as uint8, through pinned memory to a CUDA device.
         num_workers: as in `worker_count`.
+        decoder: ``pillow``, or ``torchvision``, which reads JPEGs to the same bytes and resizes as `LevelsCrop` does.
     """
 
     def __init__(
-        self, files: ImageFiles, crop: Crop, device: torch.device | str = "cpu", num_workers: int | None = None
+        self,
+        files: ImageFiles,
+        crop: Crop,
+        device: torch.device | str = "cpu",
+        num_workers: int | None = None,
+        decoder: Decoder = "pillow",
     ) -> None:
         self.labels = files.labels
-        self.identity = files.identity()
+        self.identity = files.identity() + ("" if decoder == "pillow" else f"+{decoder}")
         self._files = files
         self._crop = crop
         self._device = torch.device(device)
         self._workers = worker_count(num_workers)
+        self._decoder: Decoder = decoder
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -64,27 +75,45 @@ class StreamingSplit:
         """
         order = torch.arange(len(self)) if order is None else order
         plan = [index for index in order.split(batch_size) if not drop_last or len(index) == batch_size]
-        for index, (pixels, labels) in zip(plan, self._decoded(plan, seed), strict=True):
-            images = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
-            yield Batch(images.float().div_(255), labels.to(self._device, non_blocking=True), index)
+        for index, (labels, pixels) in zip(plan, self._decoded(plan, (self._crop,), seed), strict=True):
+            yield self._batch(pixels, labels, index)
+
+    def each(self, crops: Sequence[Crop], batch_size: int, order: torch.Tensor | None = None) -> Iterator[Batch]:
+        """Batches as of `batches`, but of each stretch of images one per crop of `crops`, in their order.
+
+        A file is read and decoded once, whatever the number of crops; the split's own crop has no part in it.
+
+        Raises:
+            UserError: see `batches`.
+        """
+        order = torch.arange(len(self)) if order is None else order
+        plan = list(order.split(batch_size))
+        for index, (labels, *crops_of) in zip(plan, self._decoded(plan, crops, 0), strict=True):
+            for pixels in crops_of:
+                yield self._batch(pixels, labels, index)
 
     def alone(self) -> StreamingSplit:
         """The same split, decoded by the process that asks: for one that has no use for workers of its own."""
-        return StreamingSplit(self._files, self._crop, self._device, num_workers=0)
+        return StreamingSplit(self._files, self._crop, self._device, 0, self._decoder)
 
     def resident(self, device: torch.device | str = "cpu") -> ResidentSplit:
         """The whole split decoded once (crops of seed 0) and held on `device`."""
         size = self._crop.size
         pixels = torch.empty(len(self), size, size, 3, dtype=torch.uint8)
         plan = list(torch.arange(len(self)).split(500))
-        for index, (part, _) in zip(plan, self._decoded(plan, 0), strict=True):
+        for index, (_, part) in zip(plan, self._decoded(plan, (self._crop,), 0), strict=True):
             pixels[index[0] : index[-1] + 1] = part
         return ResidentSplit(pixels, self.labels, device)
 
-    def _decoded(self, plan: Sequence[torch.Tensor], seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """(B,size,size,3) uint8 and (B,) int64 for each index tensor of `plan`, in order."""
+    def _batch(self, pixels: torch.Tensor, labels: torch.Tensor, index: torch.Tensor) -> Batch:
+        """On the device, in [0,1]."""
+        images = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
+        return Batch(images.float().div_(255), labels.to(self._device, non_blocking=True), index)
+
+    def _decoded(self, plan: Sequence[torch.Tensor], crops: Sequence[Crop], seed: int) -> Iterator[list[torch.Tensor]]:
+        """(B,) int64, then (B,size,size,3) uint8 of each crop, for each index tensor of `plan`, in order."""
         loader = DataLoader(
-            _Decoder(self._files, self._crop, seed),
+            _Decoded(self._files, crops, seed, self._decoder),
             batch_size=None,
             sampler=plan,
             num_workers=min(self._workers, len(plan)),
@@ -105,30 +134,61 @@ class StreamingSplit:
             ) from error
 
 
-class _Decoder(Dataset[tuple[torch.Tensor, torch.Tensor] | str]):
-    """One batch per index tensor; a string instead where an image cannot be read.
+class _Decoded(Dataset[list[torch.Tensor] | str]):
+    """One batch per index tensor, of each crop; a string instead where an image cannot be read.
 
     A string, since an exception that crosses from a worker arrives as a page of two processes' tracebacks.
     """
 
-    def __init__(self, files: ImageFiles, crop: Crop, seed: int) -> None:
+    def __init__(self, files: ImageFiles, crops: Sequence[Crop], seed: int, decoder: Decoder) -> None:
         self.files = files
-        self.crop = crop
+        self.crops = crops
         self.seed = seed
+        self.cropped = _by_torchvision if decoder == "torchvision" else _by_pillow
 
-    def __getitem__(self, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | str:
-        pixels = np.empty((len(index), self.crop.size, self.crop.size, 3), np.uint8)
+    def __getitem__(self, index: torch.Tensor) -> list[torch.Tensor] | str:
+        pixels = [np.empty((len(index), crop.size, crop.size, 3), np.uint8) for crop in self.crops]
         generator = torch.Generator()
         for row, position in enumerate(index.tolist()):
             path = self.files.folder / os.fsdecode(self.files.paths[position])
             generator.manual_seed(_mixed(self.seed, position))
             try:
-                with Image.open(path) as image:
-                    pixels[row] = np.asarray(self.crop(image.convert("RGB"), generator))
+                for images, image in zip(pixels, self.cropped(path, self.crops, generator), strict=True):
+                    images[row] = image
             except (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
                 reason = " ".join(str(error).replace(str(path), "it").split())
                 return f"{path} is not a readable image: {reason}; replace or remove it"
-        return torch.from_numpy(pixels), self.files.labels[index]
+        return [self.files.labels[index], *map(torch.from_numpy, pixels)]
+
+
+def _by_pillow(path: Path, crops: Sequence[Crop], generator: torch.Generator) -> Iterator[Any]:
+    """(size,size,3) uint8 of each crop."""
+    with Image.open(path) as image:
+        image.load()
+        whole = image if image.mode == "RGB" else image.convert("RGB")
+        for crop in crops:
+            yield np.asarray(crop(whole, generator))
+
+
+def _by_torchvision(path: Path, crops: Sequence[Crop], generator: torch.Generator) -> Iterator[Any]:
+    """The same, resized by torch; other files than JPEGs, and those torchvision refuses, are read by Pillow.
+
+    torchvision calls its decoder deprecated since 0.29, in favour of a package of its own.
+    """
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    whole = None
+    if path.suffix.lower() in _JPEG:
+        try:
+            content = torch.from_numpy(np.fromfile(path, np.uint8))
+            whole = decode_jpeg(content, mode=ImageReadMode.RGB)
+        except RuntimeError:  # no JPEG inside, or damaged: Pillow knows, or says what is wrong
+            whole = None
+    if whole is None:
+        with Image.open(path) as image:
+            whole = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+    for crop in crops:
+        yield cast(LevelsCrop, crop).of_levels(whole, generator).permute(1, 2, 0).numpy()
 
 
 def _mixed(seed: int, position: int) -> int:

@@ -107,6 +107,62 @@ def test_a_truncated_jpeg_is_named(files):
         list(StreamingSplit(files, CentreCrop(8, 30), num_workers=0).batches(4))
 
 
+def photographs(files: ImageFiles) -> ImageFiles:
+    """The same twelve as JPEGs of smooth images, one of them grey and one CMYK."""
+    folder = files.folder.parent / "photographs"
+    for position, path in enumerate(files.paths):
+        image = Image.open(files.folder / path.decode()).resize((90, 70), Image.Resampling.BICUBIC)
+        (folder / path.decode()).parent.mkdir(parents=True, exist_ok=True)
+        mode = {3: "L", 5: "CMYK"}.get(position, "RGB")
+        image.convert(mode).save((folder / path.decode()).with_suffix(".jpg"), quality=90)
+    return image_files(folder, ("a", "b"))
+
+
+def test_torchvision_decodes_the_same_bytes_and_resizes_to_one_level(files):
+    jpegs = photographs(files)
+    uncut = CentreCrop(70, 70)
+    pillow, torchvision = (
+        stacked(StreamingSplit(jpegs, uncut, num_workers=0, decoder=which)) for which in ("pillow", "torchvision")
+    )
+    assert torch.equal(pillow, torchvision)
+    for crop in (CentreCrop(32, 36), CentreCrop(40, 50, "bicubic"), RandomResizedCrop(24)):
+        first, second = (
+            StreamingSplit(jpegs, crop, num_workers=workers, decoder=which)
+            for which, workers in (("pillow", 0), ("torchvision", 1))
+        )
+        difference = (stacked(first, seed=2) - stacked(second, seed=2)).abs() * 255
+        assert difference.max() < (1.001 if getattr(crop, "interpolation", "") != "bicubic" else 2.001)
+        assert (difference > 0.5).double().mean() < 0.02
+        assert second.identity != first.identity
+        assert torch.equal(stacked(second.alone(), seed=2), stacked(second, seed=2))
+
+
+def test_torchvision_reads_other_files_and_names_damaged_ones(files):
+    split = StreamingSplit(files, CentreCrop(30, 30), num_workers=0, decoder="torchvision")  # PNG
+    assert torch.equal(stacked(split), stacked(StreamingSplit(files, CentreCrop(30, 30), num_workers=0)))
+    jpegs = photographs(files)
+    path = jpegs.folder / "b" / "3.jpg"
+    whole = path.read_bytes()
+    for content, said in ((whole[:-300], "truncated"), (b"", "cannot identify"), (b"not an image", "cannot identify")):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=f"{path} is not a readable image: .*{said}"):
+            list(StreamingSplit(jpegs, CentreCrop(8, 30), num_workers=0, decoder="torchvision").batches(4))
+    path.unlink()
+    with pytest.raises(UserError, match="No such file"):
+        list(StreamingSplit(jpegs, CentreCrop(8, 30), num_workers=0, decoder="torchvision").batches(4))
+
+
+@pytest.mark.parametrize("decoder", ["pillow", "torchvision"])
+def test_several_crops_of_one_decoding(files, decoder):
+    crops = (CentreCrop(8, 30), CentreCrop(20, 24), CentreCrop(40, 40))
+    found = list(StreamingSplit(files, CentreCrop(4, 4), num_workers=1, decoder=decoder).each(crops, 5))
+    assert [len(batch.labels) for batch in found] == [5, 5, 5, 5, 5, 5, 2, 2, 2]
+    for place, crop in enumerate(crops):
+        alone = StreamingSplit(files, crop, num_workers=0, decoder=decoder)
+        assert torch.equal(torch.cat([batch.images for batch in found[place::3]]), stacked(alone))
+        assert torch.equal(torch.cat([batch.indices for batch in found[place::3]]), torch.arange(12))
+
+
 @pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA", "1", "LA"])
 def test_every_colour_mode_becomes_rgb(files, mode):
     path = files.folder / "a" / "0.png"

@@ -1,0 +1,91 @@
+"""What `suite=resolution` keeps of one set of images, and the measurements made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+
+from fourier_robust.metric.cluster_bootstrap import percentile_estimate
+from fourier_robust.metric.outcome import error_rate, mean_of_images
+from fourier_robust.suite.base import Condition, Measurement
+
+_AT_ONCE = 50  # draws of the bootstrap: 20 MB of weights for 50,000 images
+
+
+class Observed(NamedTuple):
+    """What is kept of one set of images.
+
+    Attributes:
+        label: (N,) int64.
+        prediction: (N,A,S) int64, of A models at S sizes, both in the order of the suite.
+    """
+
+    label: torch.Tensor
+    prediction: torch.Tensor
+
+
+def row_name(name: str, kind: str, size: int | None = None) -> str:
+    """How tables call a set at a size: ``imagenet@160``; for a re-fitted model ``imagenet@160+batch_norm``."""
+    return name + ("" if size is None else f"@{size}") + ("" if kind == "none" else f"+{kind}")
+
+
+def measured(
+    condition: Condition,
+    seen: Observed,
+    sizes: Sequence[int],
+    own: int,
+    kinds: Sequence[str],
+    generator: torch.Generator,
+    draws: int,
+) -> Iterator[Measurement]:
+    """Error of each model at each size and its gap to the first one at the own size; then each model's best size.
+
+    Args:
+        condition: of the set.
+        seen: its images.
+        sizes: pixels, ascending.
+        own: one of them.
+        kinds: of the models, the one as it is called ``none``.
+        generator: of the bootstrap.
+        draws: of it.
+    """
+    wrong = (seen.prediction != seen.label[:, None, None]).double()
+    reference = wrong[:, kinds.index("none"), sizes.index(own)] if "none" in kinds else None
+    for place, size in enumerate(sizes):
+        for which, kind in enumerate(kinds):
+            row = replace(condition, dataset=row_name(condition.dataset, kind, size))
+            values = wrong[:, which, place]
+            yield Measurement(row, "error", error_rate(values))
+            if reference is not None:
+                yield Measurement(row, "gap", mean_of_images(values - reference))
+    for which, kind in enumerate(kinds):
+        row = replace(condition, dataset=row_name(condition.dataset, kind))
+        values = wrong[:, which]
+        drawn = torch.tensor(sizes, dtype=torch.float64)[_best_of_draws(values, generator, draws)]
+        best = float(sizes[int(values.mean(0).argmin())])
+        yield Measurement(row, "best_size", percentile_estimate(best, drawn, len(values)))
+        yield Measurement(row, "best_error", error_rate(_at_best_of_others(values)))
+
+
+def _at_best_of_others(wrong: torch.Tensor) -> torch.Tensor:
+    """(N,S) -> (N,): at the size that is best on the other half of the images; one image alone has no other."""
+    if len(wrong) < 2:
+        return wrong[:, int(wrong.mean(0).argmin())]
+    found = torch.empty(len(wrong), dtype=wrong.dtype)
+    for half in (0, 1):
+        found[half::2] = wrong[half::2, int(wrong[1 - half :: 2].mean(0).argmin())]
+    return found
+
+
+def _best_of_draws(wrong: torch.Tensor, generator: torch.Generator, draws: int) -> torch.Tensor:
+    """(draws,) int64: place of the lowest mean of (N,S), over N images drawn with replacement."""
+    count, found = len(wrong), []
+    for first in range(0, draws, _AT_ONCE):
+        chosen = torch.randint(count, (min(_AT_ONCE, draws - first), count), generator=generator)
+        times = torch.zeros(chosen.shape, dtype=wrong.dtype)
+        times.scatter_add_(1, chosen, torch.ones_like(times))
+        found.append((times @ wrong).argmin(1))
+    return torch.cat(found)
