@@ -22,6 +22,11 @@ SCORED = (
     *("gaussian_noise", "shot_noise", "motion_blur", "zoom_blur", "snow"),
     *("brightness", "translate", "rotate", "tilt", "scale"),
 )
+ALEXNET = {
+    **{"gaussian_noise": 0.23653, "shot_noise": 0.30062, "motion_blur": 0.09297, "zoom_blur": 0.05942, "snow": 0.11928},
+    **{"brightness": 0.04889, "translate": 0.11007, "rotate": 0.13104, "tilt": 0.07050, "scale": 0.23531},
+}
+"""Flip rates of AlexNet on the released videos, as in clovaai/assembled-cnn at 45bb83b (mce/eval_robustness.py)."""
 
 
 class FrameTree:
@@ -80,7 +85,9 @@ class FrameTree:
         if other:
             raise UserError(f"{root / names[0]} and {root / other} hold different clips: one is incomplete")
         self._root = root
-        return Checked(None, tuple(map(Cell, names)), headline=mean)
+        whole = mean[1] == SCORED
+        said = () if whole else (f"{root}: no mfr, which is over all of {', '.join(SCORED)}",)
+        return Checked(None, tuple(map(Cell, names)), said, headline=mean, alexnet=ALEXNET if whole else None)
 
     def split(self, inside: Dataset, cell: Cell, crop: Crop, device: torch.device | str) -> FrameFiles:
         """See `ShiftedSet`."""

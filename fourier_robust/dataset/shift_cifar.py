@@ -17,8 +17,9 @@ from fourier_robust.dataset.crops import Crop
 from fourier_robust.dataset.label_space import by_name
 from fourier_robust.dataset.locate import ImageFiles, image_files, missing, places, subfolders
 from fourier_robust.dataset.ood import ExactSize
+from fourier_robust.dataset.readable import FileSplit
 from fourier_robust.dataset.shifted import Cell, Checked
-from fourier_robust.dataset.streaming import StreamingSplit, worker_count
+from fourier_robust.dataset.streaming import worker_count
 from fourier_robust.errors import UserError
 
 CLASSES = CIFAR10.class_names
@@ -148,9 +149,9 @@ class CINIC10:
         assert len(self._files.labels)
         return Checked(space, clean="independent" if self._part == "imagenet" else "related", expected=self._count)
 
-    def split(self, inside: Dataset, cell: Cell, crop: Crop, device: torch.device | str) -> StreamingSplit:
+    def split(self, inside: Dataset, cell: Cell, crop: Crop, device: torch.device | str) -> FileSplit:
         """See `ShiftedSet`; images of another size than the model's are refused."""
-        return StreamingSplit(self._files, ExactSize(inside.size), device, self._num_workers)
+        return FileSplit(self._files, ExactSize(inside.size), device, self._num_workers)
 
     @cached_property
     def _files(self) -> ImageFiles:

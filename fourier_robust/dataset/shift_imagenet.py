@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +16,8 @@ from fourier_robust.dataset.corrupted import COMMON, NAMES, ImageNetCRelease, av
 from fourier_robust.dataset.crops import Crop
 from fourier_robust.dataset.label_space import by_name, model_classes, need_wnids
 from fourier_robust.dataset.locate import ImageFiles, image_files, places, subfolders
-from fourier_robust.dataset.shifted import Cell, Checked
+from fourier_robust.dataset.readable import FileSplit
+from fourier_robust.dataset.shifted import Cell, Checked, Parts
 from fourier_robust.dataset.streaming import StreamingSplit, worker_count
 from fourier_robust.dataset.wnids import IMAGENET_A, IMAGENET_R, WNIDS, are_wnids
 from fourier_robust.errors import UserError
@@ -37,6 +40,7 @@ class WnidTree:
             ``any``: wnids, as many as there are.
         count: images of the release; None accepts any.
         numbers: whether folders 0 to 999 are accepted too, places among the sorted wnids; with 1000 classes only.
+        renditions: whether file names begin with the kind of picture, ``sketch_12.jpg``, as in ImageNet-R.
         num_workers: decoding processes; 0 decodes in this one, None takes one per core, 8 at most.
 
     Source: Hendrycks et al. 2021 (1907.07174: A; 2006.16241: R); Recht et al. 2019 (1902.10811: V2); Wang et al. 2019
@@ -50,6 +54,7 @@ class WnidTree:
         classes: Literal["imagenet", "imagenet_a", "imagenet_r", "any"] = "imagenet",
         count: int | None = None,
         numbers: bool = False,
+        renditions: bool = False,
         num_workers: int | None = None,
     ) -> None:
         if classes not in (*_CLASSES, "any"):
@@ -58,6 +63,7 @@ class WnidTree:
             raise ValueError("numbers=true needs classes=imagenet: other numbers do not say which class they are")
         self._where = places(root, folders)[: len(folders)]
         self._wanted, self._count, self._numbers = _CLASSES.get(classes), count, numbers
+        self._renditions = renditions
         self._num_workers = worker_count(num_workers)
 
     def absent(self) -> str | None:
@@ -72,14 +78,15 @@ class WnidTree:
         model = model_classes(inside)
         need_wnids(model, str(files.folder))
         space = by_name(model, names, partial=True)
+        parts, said = _renditions(files) if self._renditions else (None, ())
         if not space.lacking:
-            return Checked(space, expected=self._count)
-        said = f"{files.folder}: images of {space.lacking} of its {len(names)} classes left out, not the model's"
-        return Checked(space, remarks=(said,))
+            return Checked(space, remarks=said, expected=self._count, parts=parts)
+        lacking = f"{files.folder}: images of {space.lacking} of its {len(names)} classes left out, not the model's"
+        return Checked(space, remarks=(lacking, *said), parts=parts)
 
-    def split(self, inside: Dataset, cell: Cell, crop: Crop, device: torch.device | str) -> StreamingSplit:
+    def split(self, inside: Dataset, cell: Cell, crop: Crop, device: torch.device | str) -> FileSplit:
         """See `ShiftedSet`."""
-        return StreamingSplit(self._listed[0], crop, device, self._num_workers)
+        return FileSplit(self._listed[0], crop, device, self._num_workers)
 
     @cached_property
     def _listed(self) -> tuple[ImageFiles, tuple[str, ...]]:
@@ -114,6 +121,18 @@ class WnidTree:
                 f"is {'too much' if odd[0] in found else 'missing'}"
             )
         return {name: name for name in found}
+
+
+def _renditions(files: ImageFiles) -> tuple[Parts | None, tuple[str, ...]]:
+    """The kind of each picture by its file's name, or a remark where one does not say it."""
+    stems = [Path(os.fsdecode(path)).stem for path in files.paths]
+    kinds = [re.fullmatch(r"([A-Za-z]+)_\d+", stem) for stem in stems]
+    untold = next((stem for stem, kind in zip(stems, kinds, strict=True) if kind is None), None)
+    if untold is not None:
+        return None, (f"{files.folder}: no errors by rendition, for {untold} does not say which it is",)
+    found = [kind[1] for kind in kinds if kind is not None]
+    place = {name: number for number, name in enumerate(sorted(set(found)))}
+    return Parts(tuple(place), torch.tensor([place[name] for name in found])), ()
 
 
 class TinyImageNetC:

@@ -15,8 +15,9 @@ from fourier_robust.dataset.base import Dataset
 from fourier_robust.dataset.crops import Crop
 from fourier_robust.dataset.label_space import by_groups, model_classes, need_wnids
 from fourier_robust.dataset.locate import ImageFiles, image_files, places, subfolders
+from fourier_robust.dataset.readable import FileSplit
 from fourier_robust.dataset.shifted import Cell, Checked
-from fourier_robust.dataset.streaming import StreamingSplit, worker_count
+from fourier_robust.dataset.streaming import worker_count
 from fourier_robust.dataset.wnids import WNIDS
 from fourier_robust.errors import UserError
 
@@ -89,9 +90,9 @@ class ObjectNet:
         said = f"{files.folder}: images of {space.lacking} of its {len(groups)} classes left out, not the model's"
         return Checked(space, remarks=(said,))
 
-    def split(self, inside: Dataset, cell: Cell, crop: Crop, device: torch.device | str) -> StreamingSplit:
+    def split(self, inside: Dataset, cell: Cell, crop: Crop, device: torch.device | str) -> FileSplit:
         """See `ShiftedSet`."""
-        return StreamingSplit(self._listed[0], _Unframed(crop, self._border), device, self._num_workers)
+        return FileSplit(self._listed[0], _Unframed(crop, self._border), device, self._num_workers)
 
     @cached_property
     def _listed(self) -> tuple[ImageFiles, dict[str, tuple[str, ...]]]:

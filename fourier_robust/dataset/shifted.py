@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple, Protocol
 
 import torch
@@ -21,6 +22,16 @@ class Cell(NamedTuple):
 WHOLE = (Cell(),)
 
 
+class Parts(NamedTuple):
+    """Parts of a set beside its classes, such as renditions: their names, and which one each image is of, (N,) int64.
+
+    Images are in the order of the reader's split.
+    """
+
+    names: tuple[str, ...]
+    members: torch.Tensor
+
+
 class Checked(NamedTuple):
     """A set whose layout is right.
 
@@ -32,6 +43,8 @@ class Checked(NamedTuple):
             (``paired``), or related in a way that allows no interval for a difference (``related``).
         headline: name and members of the mean over corruptions or perturbations, e.g. ("common10", ten names).
         expected: images per cell of the release; another number is a remark. None accepts any.
+        parts: whose errors are given too; of a set with one cell.
+        alexnet: perturbation -> flip rate of AlexNet on the release, for all members of `headline`, or none.
     """
 
     space: LabelSpace | None
@@ -40,6 +53,8 @@ class Checked(NamedTuple):
     clean: Literal["independent", "paired", "related"] = "independent"
     headline: tuple[str, tuple[str, ...]] = ("", ())
     expected: int | None = None
+    parts: Parts | None = None
+    alexnet: Mapping[str, float] | None = None
 
 
 class ShiftedSet(Protocol):

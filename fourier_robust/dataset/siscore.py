@@ -7,6 +7,7 @@ import hashlib
 import math
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import compress
@@ -49,6 +50,7 @@ class FactorRelease:
         UserError: no metadata, other columns, no image for a line, or a class that the model doesn't know.
 
     Attributes:
+        classes: names of the class folders.
         images: how many.
         beyond: files that no line of the metadata knows.
     """
@@ -57,12 +59,16 @@ class FactorRelease:
         self.folder = folder
         lines, files = _lines(metadata), _files(folder)
         absent = [line.image for line in lines if line.image not in files]
+        twice = next((image for image, count in Counter(line.image for line in lines).items() if count > 1), None)
+        if twice is not None:
+            raise UserError(f"{metadata} lists image {twice} twice: its factors would be ambiguous")
         if absent:
             raise UserError(
                 f"{folder} lacks {len(absent)} of the {len(lines)} images that {metadata} lists, e.g. "
                 f"<class>/{absent[0]}.jpg; unpack the archive again"
             )
-        unknown = sorted({path.split("/")[0] for path, _ in files.values()} - labels.keys())
+        self.classes = {path.split("/")[0] for path, _ in files.values()}
+        unknown = sorted(self.classes - labels.keys())
         if unknown:
             raise UserError(f"{folder / unknown[0]} is none of the model's {len(set(labels.values()))} classes")
         self.images, self.beyond = len(lines), len(files) - len(lines)
@@ -182,6 +188,8 @@ def _files(folder: Path) -> dict[str, tuple[str, int]]:
             for entry in entries:
                 stem, suffix = os.path.splitext(entry.name)
                 if suffix.lower() in _SUFFIXES:
+                    if stem in found:
+                        raise UserError(f"{folder} holds image {stem} twice: {found[stem][0]} and {name}/{entry.name}")
                     found[stem] = (f"{name}/{entry.name}", entry.stat().st_size)
     if not found:
         raise UserError(f"{folder} holds no <class>/<image_id>.jpg: not the layout of SI-Score")

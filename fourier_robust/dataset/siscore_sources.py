@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,9 @@ _CROP = 20  # pixels of a texture on the long side of an object: a box of 39 % o
 _CHUNK = 500
 
 
-def shape_scenes(size: int, objects: int, each: int, seed: int) -> Scenes:
+def shape_scenes(
+    size: int, objects: int, each: int, seed: int, pictures: Path | None = None, compat: bool = False
+) -> Scenes:
     """Shapes of the embedded set before textures of the same family, another texture for each background.
 
     An object and its backgrounds have the colours that the set gives a shape and what lies behind it; the texture of
@@ -34,6 +36,11 @@ def shape_scenes(size: int, objects: int, each: int, seed: int) -> Scenes:
         objects: how many, classes in turn.
         each: backgrounds per object.
         seed: of all draws.
+        pictures: a folder whose images, at any depth, are the backgrounds instead.
+        compat: these are cut square as in `file_scenes`.
+
+    Raises:
+        UserError: no such folder, too few pictures in it, or one that cannot be read.
     """
     generator = torch.Generator().manual_seed(derive(seed, "siscore", "shapes"))
     labels = torch.arange(objects) % len(SHAPES)
@@ -44,13 +51,17 @@ def shape_scenes(size: int, objects: int, each: int, seed: int) -> Scenes:
     cutouts = [_cutout(labels[rows], front[rows], FINER * size) for rows in torch.arange(objects).split(_CHUNK)]
     rgba, boxes = pack([one for part in cutouts for one in part], FINER * size)
     names = tuple(SHAPES)
+    instances = tuple(str(row // len(SHAPES)) for row in range(objects))
+    found = Objects(rgba, boxes, labels, tuple(names[label] for label in labels.tolist()), instances)
+    if pictures is not None:
+        if not pictures.is_dir():
+            raise UserError(f"no folder {pictures}: suite.backgrounds needs one with pictures")
+        return Scenes(found, *_behind(sorted(_pictures(pictures)), pictures, objects, size, each, seed, compat))
     behind = torch.arange(objects).repeat_interleave(each)
     pixels = [
         _levels(_resized(below[rows] + textured(families[rows], generator), size)) for rows in behind.split(_CHUNK)
     ]
     drawn = tuple(f"{tuple(TEXTURES)[families[row]]}_{place}" for place, row in enumerate(behind.tolist()))
-    instances = tuple(str(row // len(SHAPES)) for row in range(objects))
-    found = Objects(rgba, boxes, labels, tuple(names[label] for label in labels.tolist()), instances)
     return Scenes(found, Backgrounds(torch.cat(pixels), drawn), Pairs(behind, torch.arange(len(behind))))
 
 
@@ -79,16 +90,10 @@ def file_scenes(root: Path, labels: Mapping[str, int], size: int, each: int, see
     if unknown:
         raise UserError(f"{root / 'foregrounds' / unknown[0]} is none of the model's classes")
     files = [(name, path) for name in classes for path in _images(root / "foregrounds" / name)]
-    behind = _images(root / "backgrounds")
     if not files:
         raise UserError(f"no image in the class folders of {root / 'foregrounds'}")
-    try:
-        generator = torch.Generator().manual_seed(derive(seed, "siscore", "pairs"))
-        pairs = draw_pairs(len(files), len(behind), each, generator)
-    except ValueError as error:
-        raise UserError(f"suite.{error} in {root / 'backgrounds'}") from None
-    used, backgrounds = pairs.backgrounds.unique(return_inverse=True)
-    pixels = torch.stack([_background(behind[place], size, compat) for place in used.tolist()])
+    behind = root / "backgrounds"
+    backgrounds, pairs = _behind(_images(behind), behind, len(files), size, each, seed, compat)
     if compat:
         rgba, boxes = pack([_read_cutout(root, name, path) for name, path in files], None)
     else:  # one by one: photographs are many times larger than what is kept of them
@@ -96,9 +101,22 @@ def file_scenes(root: Path, labels: Mapping[str, int], size: int, each: int, see
         rgba, boxes = (torch.cat(parts) for parts in zip(*found, strict=True))
     known = torch.tensor([labels[name] for name, _ in files])
     objects = Objects(rgba, boxes, known, tuple(name for name, _ in files), tuple(path.stem for _, path in files))
-    return Scenes(
-        objects, Backgrounds(pixels, tuple(behind[place].name for place in used.tolist())), Pairs(pairs[0], backgrounds)
-    )
+    return Scenes(objects, backgrounds, pairs)
+
+
+def _behind(
+    files: list[Path], folder: Path, objects: int, size: int, each: int, seed: int, corner: bool
+) -> tuple[Backgrounds, Pairs]:
+    """Those of the pictures in `folder` that are drawn, and which object stands before which."""
+    try:
+        generator = torch.Generator().manual_seed(derive(seed, "siscore", "pairs"))
+        pairs = draw_pairs(objects, len(files), each, generator)
+    except ValueError as error:
+        raise UserError(f"suite.{error} in {folder}") from None
+    used, drawn = pairs.backgrounds.unique(return_inverse=True)
+    pixels = torch.stack([_background(files[place], size, corner) for place in used.tolist()])
+    names = tuple(str(files[place].relative_to(folder)) for place in used.tolist())
+    return Backgrounds(pixels, names), Pairs(pairs.objects, drawn)
 
 
 def _cutout(labels: torch.Tensor, front: torch.Tensor, side: int) -> torch.Tensor:
@@ -132,6 +150,13 @@ def _levels(images: torch.Tensor) -> torch.Tensor:
 
 def _images(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    """Images at any depth."""
+    yield from _images(folder)
+    for name in subfolders(folder):
+        yield from _pictures(folder / name)
 
 
 def _read_cutout(root: Path, name: str, path: Path) -> torch.Tensor:

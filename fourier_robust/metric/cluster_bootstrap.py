@@ -19,27 +19,34 @@ def grouped_sums(values: torch.Tensor, objects: torch.Tensor, count: int) -> tup
     return sums, torch.bincount(objects, minlength=count).double()
 
 
+def draw_objects(objects: int, generator: torch.Generator, draws: int = 1000) -> torch.Tensor:
+    """(draws,O) float64: how often each of the O objects is among O drawn with replacement.
+
+    Args:
+        objects: O.
+        generator: on the CPU.
+        draws: how many.
+    """
+    chosen = torch.randint(objects, (draws, objects), generator=generator)
+    ones = torch.ones(1, 1, dtype=torch.float64).expand(draws, objects)
+    return torch.zeros(draws, objects, dtype=torch.float64).scatter_add_(1, chosen, ones)
+
+
 def bootstrap_means(
     sums: torch.Tensor, counts: torch.Tensor, generator: torch.Generator, draws: int = 1000
 ) -> torch.Tensor:
     """Means of the G groups over drawn objects; the same objects in all groups, so that differences keep their pairs.
 
-    O objects are drawn with replacement from O, each with all its images, `draws` times.
-
     Args:
         sums: (G,O) of `grouped_sums`.
         counts: (G,O) likewise.
-        generator: on the CPU.
-        draws: how many.
+        generator: as in `draw_objects`.
+        draws: likewise.
 
     Returns:
         (draws,G) float64; NaN where no drawn object has an image in the group.
     """
-    objects = sums.shape[1]
-    chosen = torch.randint(objects, (draws, objects), generator=generator)
-    times = torch.zeros(draws, objects, dtype=torch.float64).scatter_add_(
-        1, chosen, torch.ones(1, 1, dtype=torch.float64).expand(draws, objects)
-    )
+    times = draw_objects(sums.shape[1], generator, draws)
     return (times @ sums.double().T) / (times @ counts.double().T)
 
 

@@ -7,7 +7,12 @@ from typing import NamedTuple
 
 import torch
 
-from fourier_robust.metric.cluster_bootstrap import bootstrap_means, grouped_sums, percentile_estimate
+from fourier_robust.metric.cluster_bootstrap import (
+    bootstrap_means,
+    draw_objects,
+    grouped_sums,
+    percentile_estimate,
+)
 from fourier_robust.metric.outcome import Estimate, Outcome
 
 
@@ -47,6 +52,61 @@ def accuracies(
     """
     right = {value: 1 - outcome.wrong for value, outcome in outcomes.items()}
     return _scores(right, {value: members[value].objects for value in right}, objects, generator, draws)
+
+
+def balanced_accuracy(
+    outcomes: Mapping[str, Outcome],
+    members: Mapping[str, Members],
+    objects: int,
+    generator: torch.Generator,
+    draws: int = 1000,
+) -> Estimate:
+    """As the mean of `accuracies`, but with the mean over classes at each value: no class weighs more than another.
+
+    A class of which a draw holds no object has no part in that draw.
+
+    Args:
+        outcomes: as in `accuracies`.
+        members: likewise.
+        objects: likewise.
+        generator: likewise.
+        draws: likewise.
+    """
+    classes = torch.full((objects,), -1)
+    for value, outcome in outcomes.items():
+        classes[members[value].objects] = outcome.label
+    both = [grouped_sums(1 - outcome.wrong, members[value].objects, objects) for value, outcome in outcomes.items()]
+    sums, counts = (torch.stack(part) for part in zip(*both, strict=True))
+    times, points, drawn = draw_objects(objects, generator, draws), [], []
+    for label in classes[classes >= 0].unique():
+        own = classes == label
+        right, shown = sums[:, own], counts[:, own]
+        points.append(right.sum(1) / shown.sum(1))
+        drawn.append((times[:, own] @ right.T) / (times[:, own] @ shown.T))
+    mean = float(torch.stack(points).nanmean(0).mean())
+    return percentile_estimate(mean, torch.stack(drawn).nanmean(0).nanmean(1), int(counts.sum()))
+
+
+class Complete(NamedTuple):
+    """What remains where a pair counts only if every value has it; how many pairs that are, and how many there were."""
+
+    outcomes: dict[str, Outcome]
+    members: dict[str, Members]
+    left: int
+    whole: int
+
+
+def complete(outcomes: Mapping[str, Outcome], members: Mapping[str, Members]) -> Complete:
+    """Without the images of pairs that some value lacks; see `Complete`."""
+    times = torch.bincount(torch.cat([one.pairs for one in members.values()]))
+    every = times == len(members)
+    kept = {value: every[one.pairs] for value, one in members.items()}
+    return Complete(
+        {value: Outcome(*(column[kept[value]] for column in one)) for value, one in outcomes.items()},
+        {value: Members(*(column[kept[value]] for column in one)) for value, one in members.items()},
+        int(every.sum()),
+        int((times > 0).sum()),
+    )
 
 
 def flips(

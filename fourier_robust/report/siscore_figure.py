@@ -37,7 +37,7 @@ def location(title: str, accuracy: Scores, flips: Scores) -> bytes:
     """Two maps over the place of the object's centre: accuracy, and flips against the place in the middle."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10.4, 5.0), layout="constrained")
+    figure = Figure(figsize=(10.4, 4.4 + 0.2 * len(title.splitlines())), layout="constrained")
     reference = reference_of("location", list(accuracy.at))
     shown = (
         (f"accuracy (%), mean {100 * _mean(accuracy):.1f}", accuracy.at, "viridis"),
@@ -56,8 +56,8 @@ def location(title: str, accuracy: Scores, flips: Scores) -> bytes:
                 dark = (value < 55) == (colours == "viridis")
                 axes.text(across, down, f"{value:.0f}", ha="center", va="center", size=7, color="w" if dark else "k")
         every = max(1, len(xs) // 10)
-        axes.set_xticks(range(0, len(xs), every), [f"{x:.2g}" for x in xs[::every]])
-        axes.set_yticks(range(0, len(ys), every), [f"{y:.2g}" for y in ys[::every]])
+        axes.set_xticks(range(0, len(xs), every), [f"{x:.3g}" for x in xs[::every]])
+        axes.set_yticks(range(0, len(ys), every), [f"{y:.3g}" for y in ys[::every]])
         axes.set_xlabel("object's centre, across (share of the width)", size=8)
         axes.set_ylabel("object's centre, down (share of the height)", size=8)
         axes.tick_params(labelsize=7)

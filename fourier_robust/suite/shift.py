@@ -10,6 +10,7 @@ from torch import nn
 from fourier_robust.dataset.base import Dataset
 from fourier_robust.dataset.crops import CentreCrop, Crop
 from fourier_robust.dataset.label_space import model_classes
+from fourier_robust.dataset.readable import UNREADABLE, FileSplit, Readable
 from fourier_robust.dataset.shifted import Checked, ShiftedSet
 from fourier_robust.dataset.wnids import are_wnids
 from fourier_robust.engine.predict import Precision, predict
@@ -26,16 +27,18 @@ class Shift:
         readers: set name -> its reader.
         groups: data set -> names of its sets; ``wnids`` are those of any data set whose classes are wnids.
         sets: names among `readers`; None takes those of the data set's group that are on disk.
+        unreadable: the largest share, below 1, of a set's image files that may be unreadable: those are left out and
+            named. Clips, and images that are paired with others, must all be readable.
 
     Raises:
-        ValueError: an unknown set, one twice, or none.
+        ValueError: an unknown set, one twice, or none; `unreadable` outside its range.
     """
 
     name = "shift"
     observation = Observed
     definitions: Mapping[str, str] = {
         "error": "1 - top-1 accuracy, argmax over all the model's classes: one outside the set's is wrong; fraction of "
-        "images (classes weigh by their images); 95 % interval by Wilson",
+        "images (classes weigh by their images), of the set and of its renditions; 95 % interval by Wilson",
         "error_masked": "the same with the argmax among the set's classes alone (a set of fewer classes than the "
         "model's); of several columns for a class the largest counts",
         "gap": "error minus the error on clean test images of the same classes, same label rule; 95 % interval for "
@@ -46,6 +49,9 @@ class Shift:
         "flip_rate": "share of frames whose prediction is not that of the frame before (noise: of the first frame), "
         "mean over clips; common10: plain mean over the ten scored perturbations, not divided by AlexNet's; 95 % "
         "interval over clips, each clip's rates averaged first",
+        "mfr": "plain mean over ImageNet-P's ten scored perturbations of flip_rate over AlexNet's on the released "
+        "videos (%, in their order: 23.653, 30.062, 9.297, 5.942, 11.928, 4.889, 11.007, 13.104, 7.050, 23.531; as "
+        "listed by clovaai/assembled-cnn); 95 % interval likewise",
     }
 
     def __init__(
@@ -53,19 +59,23 @@ class Shift:
         readers: Mapping[str, ShiftedSet],
         groups: Mapping[str, Sequence[str]],
         sets: Sequence[str] | None = None,
+        unreadable: float = 0.001,
     ) -> None:
         if sets is not None and (isinstance(sets, str) or not sets or len(set(sets)) < len(sets)):
             raise ValueError(f"suite.sets={sets} must be a list of names, each once")
         for name in sets or ():
             if name not in readers:
                 raise ValueError(f"suite.sets: no set {name}; there are {', '.join(readers)}")
-        self.readers, self.groups, self.sets = readers, groups, sets
+        if not 0 <= unreadable < 1:
+            raise ValueError(f"suite.unreadable={unreadable} must be at least 0 and below 1")
+        self.readers, self.groups, self.sets, self.unreadable = readers, groups, sets, unreadable
 
     def conditions(self, dataset: Dataset) -> Sequence[Condition]:
         """Clean test images where they are there, then each set's cells; see `Suite.conditions`."""
         if hasattr(dataset, "corruption"):
             raise UserError(f"{dataset.name} is corrupted already: give dataset.corruption=none for suite={self.name}")
         self._said: list[str] = []
+        self._lost: list[str] = []
         self._crop = _crop_of(dataset)
         self._checked: dict[str, Checked] = {}
         for name in self._there(dataset):
@@ -84,6 +94,8 @@ class Shift:
             Condition(name, *cell): (name, cell) for name, one in self._checked.items() for cell in one.cells
         }
         self._frames: dict[Condition, int] = {}
+        self._parts: dict[str, torch.Tensor] = {}
+        self._files: dict[Condition, Readable] = {}
         return [*([self._clean] if self._clean else []), *self._cells]
 
     def source(self, dataset: Dataset, condition: Condition, device: torch.device, batch_size: int) -> Source:
@@ -106,6 +118,11 @@ class Shift:
         if checked.expected not in (None, len(order)):
             self._said.append(f"{condition.key}: {len(order)} images, the release has {checked.expected}")
         identity = f"{split.identity}+{checked.space.identity}+{crop}"
+        if checked.parts is not None:
+            self._parts[name] = checked.parts.members[order]
+        if isinstance(split, FileSplit):
+            self._files[condition] = Readable(split, order, self.unreadable)
+            return Source(self._files[condition].batches(batch_size), len(order), identity)
         return Source(split.batches(batch_size, order), len(order), identity)
 
     def observe(self, model: nn.Module, source: Source, condition: Condition, precision: Precision) -> Observed:
@@ -120,7 +137,9 @@ class Shift:
         for batch in source.batches:
             seen = predict(model, [batch], precision)
             masked = [space.masked(seen.logits) for space in spaces]
-            labels = seen.labels if places is None else places[seen.labels]
+            labels = seen.labels
+            if places is not None:
+                labels = torch.where(labels == UNREADABLE, UNREADABLE, places[labels.clamp_min(0)])
             empty = seen.labels.new_empty(len(seen.labels), 0)
             parts.append(Observed(labels, seen.logits.argmax(1), torch.stack(masked, 1) if masked else empty))
         if not parts:
@@ -129,6 +148,7 @@ class Shift:
 
     def measure(self, outcomes: Mapping[Condition, Observed]) -> list[Measurement]:
         """Errors and gaps, or flip rates, of each set; see `Suite.measure`."""
+        self._lost = []
         clean = None if self._clean is None else outcomes[self._clean]
         found = []
         if clean is not None and self._clean is not None:
@@ -142,13 +162,24 @@ class Shift:
             else:
                 column = list(self._subsets).index(name) if name in self._subsets else 0
                 reference = None if self._clean is None or clean is None else (self._clean.dataset, clean, column)
-                found += of_set(name, checked, next(iter(cells.values())), reference)
+                seen, part = self._read(Condition(name, *checked.cells[0]), next(iter(cells.values())))
+                found += of_set(name, checked, seen, reference, part)
         return found
 
     def remarks(self) -> list[str]:
-        """The label rules, sets that are not there, and what is not as in the release; after `source`."""
+        """The label rules, sets that are not there, and what is not as in the release; after `measure`."""
         rule = "error: over all of the model's classes; error_masked: among the set's classes"
-        return [*([rule] if self._subsets else []), *dict.fromkeys(self._said)]
+        return [*([rule] if self._subsets else []), *dict.fromkeys(self._said), *self._lost]
+
+    def _read(self, condition: Condition, seen: Observed) -> tuple[Observed, torch.Tensor | None]:
+        """The images of a set that could be read, and which part each is of; the others become a remark."""
+        files, part = self._files.get(condition), self._parts.get(condition.dataset)
+        said = None if files is None else files.left_out(seen.label)
+        if said is None:
+            return seen, part
+        self._lost.append(f"{condition.key}: {said}")
+        good = seen.label != UNREADABLE
+        return Observed(*(column[good] for column in seen)), None if part is None else part[good]
 
     def _there(self, dataset: Dataset) -> list[str]:
         """The sets to measure: all that were named, or those of the data set's group that are on disk."""

@@ -31,15 +31,20 @@ class Observed(NamedTuple):
 
 
 def of_set(
-    name: str, checked: Checked, seen: Observed, reference: tuple[str, Observed, int] | None
+    name: str,
+    checked: Checked,
+    seen: Observed,
+    reference: tuple[str, Observed, int] | None,
+    part: torch.Tensor | None = None,
 ) -> Iterator[Measurement]:
-    """Error by both label rules, the same on clean images of the same classes, and the gaps.
+    """Error by both label rules, of its parts too, the same on clean images of the same classes, and the gaps.
 
     Args:
         name: of the set.
         checked: the set, with classes.
         seen: its images.
         reference: name and images of the clean set, and the column of `Observed.masked` that is this set's there.
+        part: (N,) int64, place of each image among `Checked.parts`.
     """
     space = _space(checked)
     condition, wrong = Condition(name), {"": _wrong(space, seen, None)}
@@ -47,6 +52,11 @@ def of_set(
         wrong["_masked"] = _wrong(space, seen, 0)
     for rule, values in wrong.items():
         yield Measurement(condition, f"error{rule}", error_rate(values))
+    if checked.parts is not None and part is not None:
+        for number in part.unique().tolist():
+            for rule, values in wrong.items():
+                kind = Condition(name, checked.parts.names[number])
+                yield Measurement(kind, f"error{rule}", error_rate(values[part == number]))
     if reference is None:
         return
     clean_name, clean, column = reference
@@ -84,7 +94,7 @@ def of_cells(name: str, checked: Checked, cells: Mapping[Cell, Observed]) -> Ite
 def flip_rates(
     name: str, checked: Checked, cells: Mapping[Cell, Observed], frames: Mapping[Condition, int]
 ) -> Iterator[Measurement]:
-    """Flip rate of each perturbation, then their mean; `frames` of each clip by condition."""
+    """Flip rate of each perturbation, then their mean, as it is and against AlexNet; `frames` by condition."""
     rates: dict[str, torch.Tensor] = {}
     for cell, seen in cells.items():
         perturbation, condition = str(cell.corruption), Condition(name, *cell)
@@ -95,6 +105,9 @@ def flip_rates(
     if members:
         every = [rates[member] for member in members]
         yield Measurement(Condition(name, mean), "flip_rate", _mean(name, every))
+    if checked.alexnet is not None:
+        against = [rates[member] / checked.alexnet[member] for member in members]
+        yield Measurement(Condition(name, mean), "mfr", _mean(name, against))
 
 
 def _space(checked: Checked) -> LabelSpace:

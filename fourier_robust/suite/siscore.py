@@ -16,8 +16,8 @@ from fourier_robust.dataset.siscore_composed import Composed
 from fourier_robust.dataset.siscore_design import FACTORS, Grid, reference_of, share_key, usual_grid
 from fourier_robust.dataset.siscore_sources import file_scenes, shape_scenes
 from fourier_robust.errors import UserError
-from fourier_robust.metric.factor import Scores, accuracies, flips
-from fourier_robust.metric.outcome import Outcome
+from fourier_robust.metric.factor import Scores, accuracies, balanced_accuracy, complete, flips
+from fourier_robust.metric.outcome import Estimate, Outcome
 from fourier_robust.run.seed import derive
 from fourier_robust.run.siscore_release import SIScoreRelease
 from fourier_robust.suite.base import Condition, Measurement, Source
@@ -45,10 +45,13 @@ class SIScore:
         places: per axis, for location; None likewise.
         location_area: for location.
         objects: shapes to draw; foregrounds from files are all taken.
+        backgrounds: a folder of pictures to lay embedded shapes before; None: textures of the embedded set.
         backgrounds_each: per object.
         compat: the release's grids, roundings, filters, omissions and JPEG; see `dataset.siscore_compose.published`.
         min_inside: images with less of the turned box on the canvas are left out; None: 0, with `compat` 0.95 for size
             and rotation.
+        left_out: what an image that is not there takes with it: nothing (``image``), or the images of its ``pair`` at
+            all values of the factor, so that every value shows the same objects.
         draws: of the bootstrap.
         seed: of shapes, pairs and bootstrap.
         save: a folder for the generated images in the release's layout, from where they are then read.
@@ -66,6 +69,8 @@ class SIScore:
     definitions: Mapping[str, str] = {
         "mean_accuracy": "plain mean of accuracy(v) over the factor's values, the published size_average, "
         "rotation_average, location_average; rotation pools its areas; 95 % interval by bootstrap over objects",
+        "balanced_accuracy": "the same with the plain mean over classes in the place of accuracy(v); 95 % interval "
+        "likewise",
         "worst_accuracy": "lowest accuracy(v); 95 % interval likewise, of each draw's lowest, so a little low",
         "flip_rate": "plain mean of flip_rate(v) over all values but the reference",
         "accuracy(v)": "top-1 accuracy over all classes at value v (area of the object's upright box as a share of the "
@@ -87,9 +92,11 @@ class SIScore:
         places: int | None = None,
         location_area: float = 0.2,
         objects: int = 100,
+        backgrounds: str | None = None,
         backgrounds_each: int = 2,
         compat: bool = False,
         min_inside: float | None = None,
+        left_out: Literal["image", "pair"] = "image",
         draws: int = 1000,
         seed: int = 0,
         save: str | None = None,
@@ -99,7 +106,11 @@ class SIScore:
         unknown = [name for name in factors if name not in FACTORS]
         if not factors or unknown:
             raise ValueError(f"suite.factors={list(factors)} must be out of {', '.join(FACTORS)}, at least one")
-        for key, choice, known in (("source", source, get_args(Origin)), ("format", format, ("png", "jpg"))):
+        for key, choice, known in (
+            ("source", source, get_args(Origin)),
+            ("format", format, ("png", "jpg")),
+            ("left_out", left_out, ("image", "pair")),
+        ):
             if choice not in known:
                 raise ValueError(f"suite.{key}={choice!r} must be one of {', '.join(known)}")
         if save is not None and source == "release":
@@ -120,8 +131,8 @@ class SIScore:
         self.factors = tuple(name for name in FACTORS if name in factors)
         self.size, self.areas, self.angles, self.turned_areas = size, areas, angles, turned_areas
         self.places, self.location_area = places, location_area
-        self.objects, self.backgrounds_each = objects, backgrounds_each
-        self.compat, self.min_inside = compat, min_inside
+        self.objects, self.backgrounds, self.backgrounds_each = objects, backgrounds, backgrounds_each
+        self.compat, self.min_inside, self.left_out = compat, min_inside, left_out
         self.draws, self.seed, self.save, self.format, self.workers = draws, seed, save, format, workers
 
     def conditions(self, dataset: Dataset) -> Sequence[Condition]:
@@ -129,6 +140,7 @@ class SIScore:
         self._chance = 1 / dataset.num_classes
         self._images: Made | Stored = self._origin(dataset)
         self._read: Stored | None = None
+        self._said: list[str] = []
         self._value_of = {
             Condition(self._images.label(factor), value): (factor, value)
             for factor in self.factors
@@ -157,12 +169,17 @@ class SIScore:
         """Scores of each factor, then its values; see `Suite.measure`."""
         found: list[Measurement] = []
         self._scores: dict[str, tuple[Scores, Scores]] = {}
+        self._said = []
         for factor in self.factors:
             at = {value: outcomes[one] for one, (name, value) in self._value_of.items() if name == factor}
             row = Condition(self._images.label(factor))
-            right, flipped = self._scores[factor] = self._scored(factor, at)
-            wholes = (("mean_accuracy", right.mean), ("worst_accuracy", right.lowest), ("flip_rate", flipped.mean))
-            found += [Measurement(row, name, one, name != "flip_rate") for name, one in wholes if one is not None]
+            right, flipped, balanced = self._scored(factor, at)
+            self._scores[factor] = (right, flipped)
+            wholes = {"mean_accuracy": right.mean, "balanced_accuracy": balanced}
+            wholes |= {"worst_accuracy": right.lowest, "flip_rate": flipped.mean}
+            found += [
+                Measurement(row, name, one, name != "flip_rate") for name, one in wholes.items() if one is not None
+            ]
             for name, curve in (("accuracy", right.at), ("flip_rate", flipped.at)):
                 for value, estimate in curve.items():
                     shown = value.replace("_", ",")
@@ -177,7 +194,9 @@ class SIScore:
             said = [*self._images.remarks(), *said]
         values = ((factor, reference_of(factor, self._images.values(factor))) for factor in self.factors)
         against = ", ".join(f"{factor} {value.replace('_', ',')}" for factor, value in values)
-        return [*said, f"flips are counted against {against}; intervals: {self.draws} draws of objects"]
+        if self.backgrounds is not None:
+            said.append(f"backgrounds: pictures of the folder {Path(self.backgrounds).name}")
+        return [*said, *self._said, f"flips are counted against {against}; intervals: {self.draws} draws of objects"]
 
     def files(self, outcomes: Mapping[Condition, Outcome], who: str) -> Mapping[str, bytes]:
         """Curves, the map of places, and composed images; see `FilesSuite.files`."""
@@ -194,18 +213,27 @@ class SIScore:
             found["examples.png"] = siscore_figure.examples(self._images.composed, self.factors)
         return found
 
-    def _scored(self, factor: str, at: Mapping[str, Outcome]) -> tuple[Scores, Scores]:
-        """Accuracies and flips, over the same drawn objects."""
+    def _scored(self, factor: str, at: Mapping[str, Outcome]) -> tuple[Scores, Scores, Estimate]:
+        """Accuracies, flips and the class-balanced mean, over the same drawn objects."""
         members = {value: self._images.members(factor, value) for value in at}
+        if self.left_out == "pair":
+            at, members, left, whole = complete(at, members)
+            if not left:
+                raise UserError(f"suite.left_out=pair: no pair of {factor} is there at every value; take fewer values")
+            if left < whole:
+                self._said.append(f"{factor}: {whole - left} of {whole} pairs left out, not there at every value")
         count, seed = self._images.objects(factor), derive(self.seed, "siscore", "bootstrap")
         draw = torch.Generator()
         return (
             accuracies(at, members, count, draw.manual_seed(seed), self.draws),
             flips(at, members, reference_of(factor, list(at)), count, draw.manual_seed(seed), self.draws),
+            balanced_accuracy(at, members, count, draw.manual_seed(seed), self.draws),
         )
 
     def _origin(self, dataset: Dataset) -> Made | Stored:
         embedded = isinstance(dataset, Shapes)
+        if self.backgrounds is not None and (not embedded or self.kind == "release"):
+            raise UserError("suite.backgrounds is for embedded shapes: dataset=shapes, and no suite.source=release")
         if self.kind == "release" or (self.kind == "auto" and not embedded and self._released()):
             return Stored(self.root, self.factors, dataset, self.metadata)
         size = self.size or dataset.size
@@ -218,11 +246,12 @@ class SIScore:
             placed=self.location_area,
         )
         where = self._foregrounds()
-        if where is not None and not (embedded and self.kind == "auto"):
+        if where is not None and not (embedded and (self.kind == "auto" or self.backgrounds)):
             labels = label_map(dataset.class_names, where / "foreground_classes.csv")
             scenes = file_scenes(where, labels, size, self.backgrounds_each, self.seed, self.compat)
         elif embedded:
-            scenes = shape_scenes(size, self.objects, self.backgrounds_each, self.seed)
+            pictures = Path(self.backgrounds).expanduser().absolute() if self.backgrounds else None
+            scenes = shape_scenes(size, self.objects, self.backgrounds_each, self.seed, pictures, self.compat)
         else:
             looked = " and ".join(str(place) for place in self._places())
             raise UserError(

@@ -152,6 +152,8 @@ class Stored:
                 said.append(f"{factor}: generated images, read from {part.folder}")
             elif part.images != PUBLISHED_IMAGES[factor]:
                 said.append(f"PARTIAL SET: {factor} has {part.images} of the {PUBLISHED_IMAGES[factor]} images")
+            if self._own[factor] is None and "kite" in part.classes:
+                said.append(f"{factor}: its kites count as class 21 of ImageNet, the bird; see whether they are toys")
             if part.beyond:
                 said.append(f"{factor}: {part.beyond} files in {part.folder} that no line of the metadata knows")
         crop = self._crop
@@ -182,7 +184,7 @@ class _UnlessFitting:
 
 def _crop_of(dataset: Dataset) -> Crop:
     """That of the data set's test images; for a resident one, the whole short side."""
-    own: Crop | None = getattr(dataset, "test_crop", None) or getattr(dataset, "_test_crop", None)
+    own: Crop | None = getattr(dataset, "test_crop", None)
     return own or CentreCrop(dataset.size, dataset.size)
 
 

@@ -11,6 +11,7 @@ import torch
 from dataset.shift_layouts import Known, picture
 
 from fourier_robust.dataset.cifar import CIFAR10, CIFAR100
+from fourier_robust.dataset.clip_frames import SCORED as TEN
 from fourier_robust.dataset.clip_frames import FrameTree
 from fourier_robust.dataset.clips import SCORED, CifarClips
 from fourier_robust.dataset.ood import NO_CLASS, ExactSize
@@ -129,6 +130,26 @@ def test_frames_are_ordered_by_number(tmp_path: Path) -> None:
     assert (255 * levels).round().tolist() == [*range(1, 12)] * 2
     with pytest.raises(UserError, match="32x32 pixels, the model takes 64x64"):
         list(reader.split(Known(MODEL.class_names, size=64), Cell("tilt"), CROP, "cpu").batches(4))
+
+
+def test_flip_rates_of_alexnet_are_for_all_ten(tmp_path: Path) -> None:
+    """Listed to two decimals as percent by the facts of the release: both lists agree."""
+
+    def add(perturbation: str) -> None:
+        for clip in ("n01440764/a", "n02124075/b"):
+            frames(tmp_path, perturbation, clip, range(2))
+
+    for perturbation in TEN[:-1]:
+        add(perturbation)
+    checked = FrameTree(str(tmp_path), num_workers=0).check(MODEL)
+    assert checked.alexnet is None
+    assert checked.remarks[0].startswith(f"{tmp_path}/ImageNet-P: no mfr, which is over all of gaussian_noise, ")
+    add(TEN[-1])
+    checked = FrameTree(str(tmp_path), num_workers=0).check(MODEL)
+    assert checked.remarks == ()
+    assert checked.alexnet is not None
+    rounded = (23.65, 30.06, 9.30, 5.94, 11.93, 4.89, 11.01, 13.10, 7.05, 23.53)
+    assert tuple(round(100 * checked.alexnet[name], 2) for name in TEN) == rounded
 
 
 def test_wrong_frames_are_refused(tmp_path: Path) -> None:

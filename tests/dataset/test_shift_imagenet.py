@@ -76,6 +76,23 @@ def test_any_wnids_meet_the_models_by_name(tmp_path: Path) -> None:
     assert checked.remarks == (f"{tmp_path}/release: images of 1 of its 3 classes left out, not the model's",)
 
 
+def test_renditions_are_told_by_the_files_names(tmp_path: Path) -> None:
+    release = tree(tmp_path / "release", IMAGENET_R, "sketch_0.jpg")
+    for number, name in enumerate(("art_3.jpg", "videogame_0.jpg", "art_11.png")):
+        picture(release / IMAGENET_R[number] / name)
+    checked = reader(tmp_path, classes="imagenet_r", renditions=True).check(imagenet(tmp_path))
+    assert checked.remarks == ()
+    assert checked.parts is not None
+    assert checked.parts.names == ("art", "sketch", "videogame")
+    files = [("art", "sketch"), ("sketch", "videogame"), ("art", "sketch"), *[("sketch",)] * 197]
+    assert checked.parts.members.tolist() == [checked.parts.names.index(name) for names in files for name in names]
+    assert reader(tmp_path, classes="imagenet_r").check(imagenet(tmp_path)).parts is None
+    picture(release / IMAGENET_R[9] / "12.jpg")
+    checked = reader(tmp_path, classes="imagenet_r", renditions=True).check(imagenet(tmp_path))
+    assert checked.parts is None
+    assert checked.remarks == (f"{release}: no errors by rendition, for 12 does not say which it is",)
+
+
 @pytest.mark.parametrize(
     ("folders", "settings", "reason"),
     [

@@ -95,9 +95,56 @@ def test_refuses_what_is_no_release(tmp_path: Path) -> None:
     gone = write_release(tmp_path / "e")
     (gone / "zebra" / "4.jpg").unlink()
     refused(gone, "lacks 1 of the 5 images")
+    double = write_release(tmp_path / "g")
+    table = (double / "metadata.csv").read_text()
+    (double / "metadata.csv").write_text(table + table.splitlines()[1] + "\n")
+    refused(double, r"metadata\.csv lists image \d+ twice")
+    (double / "metadata.csv").write_text(table)
+    (double / "kite").mkdir(exist_ok=True)
+    (double / "kite" / "4.jpg").write_bytes((double / "zebra" / "4.jpg").read_bytes())
+    refused(double, r"holds image 4 twice: .*/4\.jpg and .*/4\.jpg")
     empty = write_release(tmp_path / "f", [])
     (empty / "metadata.csv").write_text((tmp_path / "e" / "metadata.csv").read_text())
     refused(empty, "not the layout of SI-Score")
+
+
+def test_extra_files_are_counted_and_damaged_ones_named(tmp_path: Path) -> None:
+    folder = write_release(tmp_path / "area")
+    (folder / "zebra" / "900.jpg").write_bytes(b"-")
+    (folder / "zebra" / "notes.txt").write_text("-")
+    release = FactorRelease(folder, folder / "metadata.csv", "size", label_map(IMAGENET))
+    assert (release.images, release.beyond) == (5, 1)
+    (folder / "zebra" / "4.jpg").write_bytes(b"no image")
+    broken = FactorRelease(folder, folder / "metadata.csv", "size", label_map(IMAGENET))
+    with pytest.raises(UserError, match=r"zebra/4\.jpg is not a readable image"):
+        list(broken.batches("0.06", CentreCrop(16, 16), CPU, 10, num_workers=0))
+
+
+def test_shapes_before_pictures(tmp_path: Path) -> None:
+    """The objects are those before textures; pictures may lie at any depth, and their middle is taken."""
+    for number, folder in enumerate(("a", "a", "b/c", ".")):
+        place = tmp_path / "photos" / folder
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = np.zeros((20, 40, 3), np.uint8)
+        pixels[:, 10:30] = 40 * number + 40
+        Image.fromarray(pixels).save(place / f"{number}.png")
+    (tmp_path / "photos" / "notes.txt").write_text("-")
+    scenes = shape_scenes(32, 20, 3, 0, tmp_path / "photos")
+    plain = shape_scenes(32, 20, 3, 0)
+    assert torch.equal(scenes.objects.rgba, plain.objects.rgba)
+    assert scenes.backgrounds.names == ("3.png", "a/0.png", "a/1.png", "b/c/2.png")
+    assert [int(one.unique()) for one in scenes.backgrounds.pixels] == [160, 40, 80, 120]
+    assert scenes.pairs.objects.tolist() == plain.pairs.objects.tolist()
+    assert all(len(set(row)) == 3 for row in scenes.pairs.backgrounds.reshape(20, 3).tolist())
+    corner = shape_scenes(32, 20, 3, 0, tmp_path / "photos", compat=True).backgrounds.pixels
+    assert int(corner[0, 0, 0, 0]) == 0
+    with pytest.raises(UserError, match=r"suite\.backgrounds_each=5 must lie in 1 to 4, .* in .*photos"):
+        shape_scenes(32, 20, 5, 0, tmp_path / "photos")
+    with pytest.raises(UserError, match=r"no folder .*nowhere: suite\.backgrounds needs one"):
+        shape_scenes(32, 20, 2, 0, tmp_path / "nowhere")
+    (tmp_path / "photos" / "a" / "0.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"a/0\.png is not a readable image"):
+        shape_scenes(32, 20, 4, 0, tmp_path / "photos")
 
 
 def test_class_tables(tmp_path: Path) -> None:

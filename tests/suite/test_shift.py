@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from dataset.shift_layouts import Known, tree
+from dataset.shift_layouts import Known, picture, tree
 from PIL import Image
 from torch import nn
 
@@ -25,7 +25,7 @@ from fourier_robust.dataset.imagenet import ImageNet
 from fourier_robust.dataset.label_space import by_name
 from fourier_robust.dataset.shift_imagenet import WnidTree
 from fourier_robust.dataset.shift_own import OwnSplit
-from fourier_robust.dataset.shifted import WHOLE, Cell, Checked
+from fourier_robust.dataset.shifted import WHOLE, Cell, Checked, Parts
 from fourier_robust.dataset.wnids import IMAGENET_A, WNIDS
 from fourier_robust.errors import UserError
 from fourier_robust.metric.outcome import error_rate, mean_of_images
@@ -208,6 +208,77 @@ def test_flip_rates_and_their_mean() -> None:
     assert tuple(measured["common2of10"]) == pytest.approx(tuple(mean))
 
 
+def test_mean_flip_rate_against_alexnet() -> None:
+    cells = {Cell("shot_noise"): clips([[0, 1, 1, 0], [2, 2, 2, 2]]), Cell("tilt"): clips([[0, 1, 0], [3, 3, 2]])}
+    checked = Checked(None, tuple(cells), headline=("both", ("shot_noise", "tilt")))
+    rates = {"shot_noise": 0.4, "tilt": 0.1}
+    found = run(Shift({"p": Given(checked._replace(alexnet=rates), cells)}, {"four": ["p"]}))
+    (mean,) = (item.estimate for item in found if item.metric == "mfr")
+    by_clip = torch.tensor([(2 / 3) / 0.4 + 1 / 0.1, 0 + 0.5 / 0.1], dtype=torch.float64) / 2
+    assert tuple(mean) == pytest.approx(tuple(mean_of_images(by_clip)))
+    assert [item.condition for item in found if item.metric == "mfr"] == [Condition("p", "both")]
+    assert "mfr" not in {item.metric for item in run(Shift({"p": Given(checked, cells)}, {"four": ["p"]}))}
+
+
+def test_errors_by_part() -> None:
+    """Images of classes that the model lacks are out, and parts follow the images that remain."""
+    space = by_name(CLASSES, ("dog", "cow", "cat"), partial=True)
+    seen = split([[0, 0, 0, 9], [0, 0, 0, 9], [0, 0, 9, 0], [9, 0, 0, 1]], [0, 1, 2, 0])  # dog, (cow), cat; dog: ant
+    parts = Parts(("art", "none", "toy", "tattoo"), torch.tensor([2, 0, 3, 2]))
+    found = values(run(Shift({"r": Given(Checked(space, parts=parts), {WHOLE[0]: seen})}, {"four": ["r"]})))
+    mine = {(key.corruption, metric): value for (key, metric), value in found.items() if key.dataset == "r"}
+    assert {key: value for key, value in mine.items() if not key[1].startswith("gap")} == {
+        (None, "error"): 1 / 3,
+        (None, "error_masked"): 0.0,
+        ("toy", "error"): 1 / 2,
+        ("toy", "error_masked"): 0.0,
+        ("tattoo", "error"): 0.0,
+        ("tattoo", "error_masked"): 0.0,
+    }
+
+
+def test_a_few_damaged_files_are_left_out(tmp_path: Path) -> None:
+    """Of five images two are damaged: the others are measured, by part too, and a second launch says the same."""
+    wnids = WNIDS[:3]
+    for number, (wnid, kind) in enumerate(zip((*wnids, *wnids[:2]), ("art", "art", "toy", "toy", "art"), strict=True)):
+        picture(tmp_path / "r" / wnid / f"{kind}_{number}.png", level=number, size=(8, 8))
+    for name in (f"{wnids[0]}/art_0.png", f"{wnids[2]}/toy_2.png"):
+        (tmp_path / "r" / name).write_bytes(b"-")
+    reader = WnidTree(str(tmp_path), ["r"], "any", renditions=True, num_workers=0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+    dataset = Known(WNIDS[:4], 8, "mine")
+    with torch.no_grad():
+        model[1].weight.zero_()
+        model[1].bias.copy_(torch.tensor([0.0, 9, 0, 0]))  # the second class, always
+
+    def measured(most: float) -> tuple[Shift, list[Measurement]]:
+        suite = Shift({"r": reader}, {"wnids": ["r"]}, unreadable=most)
+        return suite, run(suite, dataset, model, 2)
+
+    suite, found = measured(0.4)
+    shown = {(item.condition.corruption, item.metric): item.estimate for item in found if item.condition.dataset == "r"}
+    assert (shown[None, "error"].value, shown[None, "error"].n) == (pytest.approx(1 / 3), 3)
+    assert (shown["art", "error"].value, shown["art", "error"].n) == (0.0, 2)
+    assert (shown["toy", "error"].value, shown["toy", "error"].n) == (1.0, 1)
+    lost = f"{tmp_path}/r/{wnids[0]}/art_0.png, {tmp_path}/r/{wnids[2]}/toy_2.png"
+    assert suite.remarks()[-1] == f"r: 2 of 5 images could not be read and are left out: {lost}"
+    with pytest.raises(UserError, match=r"2 of 5 images could not be read, more than 0\.2 of them"):
+        measured(0.2)
+    said = suite.remarks()
+    kept = {
+        one: suite.observe(model, suite.source(dataset, one, CPU, 2), one, "fp32") for one in suite.conditions(dataset)
+    }
+    again = Shift({"r": reader}, {"wnids": ["r"]}, unreadable=0.4)
+    for condition in again.conditions(dataset):
+        again.source(dataset, condition, CPU, 2)  # outcomes are reused, so no image is read
+    assert [item.estimate for item in again.measure(kept)] == [item.estimate for item in found]
+    assert again.remarks() == said
+    for name in (f"{wnids[1]}/art_1.png", f"{wnids[1]}/art_4.png", f"{wnids[0]}/toy_3.png"):
+        (tmp_path / "r" / name).write_bytes(b"-")
+    with pytest.raises(UserError, match="5 of 5 images could not be read"):
+        measured(0.99)
+
+
 GONE = Given(Checked(PETS), {}, "no folder /data/gone; unpack it there")
 HERE = Given(Checked(PETS), {WHOLE[0]: SEEN})
 
@@ -238,6 +309,9 @@ def test_refused_settings(tmp_path: Path) -> None:
             Shift({"here": HERE}, {}, sets=sets)
     with pytest.raises(ValueError, match="no set there; there are here"):
         Shift({"here": HERE}, {}, sets=["there"])
+    for share in (-0.1, 1.0):
+        with pytest.raises(ValueError, match=r"suite\.unreadable="):
+            Shift({"here": HERE}, {}, unreadable=share)
     with pytest.raises(UserError, match="here is the model's own data set"):
         Shift({"here": HERE}, {}, sets=["here"]).conditions(Four("here"))
     corrupted = Four()

@@ -230,6 +230,60 @@ def test_foregrounds_of_files(tmp_path: Path) -> None:
     assert batch.images.mean((1, 2, 3)) == pytest.approx(torch.full((4,), 0.2), abs=1e-5)  # white on black
 
 
+def test_shapes_before_photographs(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.new("RGB", (30, 20), (0, 0, 100 + number)).save(tmp_path / "photos" / f"{number}.png")
+    asked = suite(tmp_path, factors=["size"], backgrounds=str(tmp_path / "photos"))
+    small, _ = asked.conditions(shapes())
+    batch = next(iter(asked.source(shapes(), small, CPU, 20).batches))
+    corner = (batch.images[:, :, 0, 0] * 255).round()
+    assert corner[:, :2].eq(0).all()
+    assert set(corner[:, 2].tolist()) == {100, 101, 102}
+    assert "backgrounds: pictures of the folder photos" in asked.remarks()
+    plain = suite(tmp_path, factors=["size"])
+    first = plain.source(shapes(), plain.conditions(shapes())[0], CPU, 20).identity
+    assert asked.source(shapes(), small, CPU, 20).identity != first
+    for settings, dataset in (({"source": "release"}, shapes()), ({}, Photographs())):
+        with pytest.raises(UserError, match=r"suite\.backgrounds is for embedded shapes"):
+            suite(tmp_path, backgrounds=str(tmp_path), **settings).conditions(dataset)  # type: ignore[arg-type]
+
+
+def test_pairs_that_some_value_lacks(tmp_path: Path) -> None:
+    """Dog 0 before 1 lacks its largest image: with left_out=pair it counts nowhere."""
+    release(tmp_path)
+    said = {"0.20": [0, 0, 1], "0.50": [0, 1, 1], "1.00": [1, 1]}
+    labels = {"0.20": [0, 1, 1], "0.50": [0, 1, 1], "1.00": [0, 1]}
+
+    def measured(left_out: str) -> tuple[SIScore, dict[str, float]]:
+        asked = SIScore(root=str(tmp_path), factors=["size"], draws=100, left_out=left_out)  # type: ignore[arg-type]
+        conditions = asked.conditions(Photographs())  # type: ignore[arg-type]
+        outcomes = {
+            one: outcome(*(torch.tensor(each[str(one.corruption)]) for each in (labels, said))) for one in conditions
+        }
+        found = {one.metric: one.estimate.value for one in asked.measure(outcomes)}
+        assert found.keys() == {one.metric for one in asked.measure(outcomes)}
+        return asked, found
+
+    alone, found = measured("image")
+    assert found["accuracy(0.20)"] == pytest.approx(2 / 3)
+    assert found["balanced_accuracy"] == pytest.approx(((1 + 1 / 2) / 2 + 1 + (0 + 1) / 2) / 3)
+    assert not any("pairs left out" in one for one in alone.remarks())
+    paired, found = measured("pair")
+    assert found["accuracy(0.20)"] == 1 / 2
+    assert found["mean_accuracy"] == pytest.approx((1 / 2 + 1 + 1 / 2) / 3)
+    assert found["flip_rate(0.20)"] == 1 / 2
+    assert [one for one in paired.remarks() if "pairs left out" in one] == [
+        "size: 1 of 3 pairs left out, not there at every value"
+    ]
+    lines = (tmp_path / "area" / "metadata.csv").read_text().splitlines()
+    (tmp_path / "area" / "metadata.csv").write_text("\n".join([*lines[:2], lines[-1]]) + "\n")
+    asked = SIScore(root=str(tmp_path), factors=["size"], left_out="pair")
+    conditions = asked.conditions(Photographs())  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"suite\.left_out=pair: no pair of size is there at every value"):
+        asked.measure({one: outcome(torch.tensor([0]), torch.tensor([0])) for one in conditions})
+
+
 def test_refused_before_work(tmp_path: Path) -> None:
     for settings, reason in (
         ({"factors": []}, r"suite\.factors=\[\] must be out of size, rotation, location, at least one"),
@@ -244,6 +298,7 @@ def test_refused_before_work(tmp_path: Path) -> None:
         ({"objects": 0}, r"suite\.objects=0 must be at least 1"),
         ({"source": "web"}, r"suite\.source='web' must be one of auto, release, generated"),
         ({"format": "gif"}, r"suite\.format='gif' must be one of png, jpg"),
+        ({"left_out": "all"}, r"suite\.left_out='all' must be one of image, pair"),
         ({"min_inside": 2.0}, r"suite\.min_inside=2\.0 must lie in 0 to 1"),
         ({"save": "x", "source": "release"}, r"suite\.save writes generated images"),
     ):
