@@ -14,12 +14,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fourier_robust import sweeping
 from fourier_robust.config import CORRUPTION, LABELS, OF_ANY_DATA, conf_dir, validate
 from fourier_robust.engine.interrupt import Interrupted
 from fourier_robust.errors import UserError
+from fourier_robust.run.sweep import Outcome
 
 GROUPS = ("dataset", "arch", "aug", "reg")
-Task = Callable[[dict[str, Any], dict[str, str]], None]
+Task = Callable[[dict[str, Any], dict[str, str]], Outcome | None]
 
 
 def resolve(cfg: DictConfig) -> dict[str, Any]:
@@ -165,32 +167,55 @@ def to_yaml(config: Mapping[str, Any]) -> str:
 def launch(config_name: str, task: Task) -> None:
     """Run `task` on the composed config of the command line: once, or once per job of a multirun.
 
-    Exits with 2 after a user's mistake, 128 + signal after an interruption; ``FR_DEBUG=1`` shows tracebacks.
+    Exits with 2 after a user's mistake, with 1 after a fault of the machine or where jobs of a sweep are not done, with
+    128 + signal after an interruption; ``FR_DEBUG=1`` shows tracebacks.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises to us instead of printing its own trace
 
     def job(cfg: DictConfig) -> None:
-        try:
-            task(resolve(cfg), names_of(HydraConfig.get().runtime.choices, _plain(cfg)))
-        except Interrupted as stop:
-            _leave(stop, 128 + stop.signum)
-        except UserError as error:
-            if HydraConfig.get().mode == RunMode.RUN:
-                _leave(error, 2)
-            print(f"error: {error}", file=sys.stderr)  # the other jobs of the sweep go on
-            raise
+        names = HydraConfig.get().runtime.choices
+
+        def work(device: str | None) -> Outcome | None:
+            config = resolve(cfg)
+            if device is not None and config["device"]["name"] == "auto":
+                config["device"]["name"] = device
+            return task(config, names_of(names, _plain(cfg)))
+
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            sweeping.job(work, int(cfg.get("retry", 0)))
+        else:
+            work(None)
 
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(job)()
+    except Interrupted as stop:
+        sweeping.hand_over(stop)
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        _leave(error, 2)
-    except KeyboardInterrupt:
+        _leave(error, sweeping.finish(error) or 2)
+    except OSError as error:
+        _leave(error, sweeping.finish(error) or 1)
+    except KeyboardInterrupt as error:
+        sweeping.finish(error)
         _leave(KeyboardInterrupt("interrupted; what is finished is kept"), 130)
+    except SystemExit as left:  # a signal, in a job of this process
+        if left.code:
+            sweeping.finish(left)
+        raise
+    except Exception as error:
+        needed = sweeping.missing_extra(error)
+        if needed:
+            _leave(UserError(needed), 2)
+        if sweeping.finish(error) is None:
+            raise
+        _leave(error, 1)
+    code = sweeping.finish()
+    if code:
+        sys.exit(code)
 
 
 def _leave(error: BaseException, code: int) -> NoReturn:
     if os.environ.get("FR_DEBUG") == "1":
         raise error
     text = str(error).strip() or type(error).__name__
-    print(text if isinstance(error, Interrupted) else f"error: {text}", file=sys.stderr)
+    print(f"error: {text}", file=sys.stderr)
     sys.exit(code)

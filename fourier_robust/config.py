@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ HYDRA_KEYS = frozenset({"_target_", "_partial_", "_args_", "_recursive_", "_conv
 TOP_LEVEL = {
     "seed": "int",
     "resume": "bool",
+    "retry": "int",
     "ckpt": "str | None",
     "batch_size": "int | None",
     "predictions_gib": "float",
@@ -37,6 +39,8 @@ PREPROCESS = {
     "interpolation": "str | None",
 }
 OF_ANY_DATA = CORRUPTION | LABELS  # keys of dataset that the front doors read themselves
+STORED_GROUPS = ("arch", "dataset", "paths")  # of a checkpoint's config, what its evaluation reads
+STORED_NAMES = ("dataset", "arch", "aug", "reg")
 
 
 def conf_dir() -> Path:
@@ -64,6 +68,57 @@ def validate(config: Mapping[str, Any]) -> None:
         target = node["_target_"]
         if str(target).startswith("fourier_robust."):
             _check_node(path, node, _signature(target))
+
+
+def check_stored(meta: Mapping[str, Any], built: Sequence[str], asked: Mapping[str, Any], path: Path) -> None:
+    """Refuse a checkpoint's description where building from it could run more than what the user has installed for it.
+
+    A ``_target_`` must be one that a yaml below ``conf/<group>`` names, or the command line itself: whoever needs
+    another has it then from the user, not from the file.
+
+    Args:
+        meta: as the checkpoint holds it: config, names and class_names.
+        built: groups whose stored config will be instantiated.
+        asked: config of the command line.
+        path: of the checkpoint, for the message.
+
+    Raises:
+        UserError: another ``_target_``, one of Hydra's other keys, an interpolation, or parts that are missing.
+    """
+    config, names, classes = (meta.get(key) for key in ("config", "names", "class_names"))
+    whole = isinstance(config, Mapping) and all(isinstance(config.get(key), Mapping) for key in STORED_GROUPS)
+    named = isinstance(names, Mapping) and all(isinstance(names.get(key), str) for key in STORED_NAMES)
+    if not whole or not named or not isinstance(classes, list | None):
+        raise UserError(f"{path} is not a checkpoint of this project: config or names are missing in its description")
+    for group in built:
+        node = config[group] if config else {}
+        if "_target_" not in node:
+            raise UserError(f"{path} is not a checkpoint of this project: its config builds no {group}")
+        allowed = _targets_of(group) | {str(one["_target_"]) for _, one in _nodes(asked.get(group, {}))}
+        for key, value in _unsafe(node, group, allowed):
+            ask = f"; if the file is yours, name it yourself: +{key}={value}" if key == f"{group}._target_" else ""
+            raise UserError(f"{path}: its config asks for {key}={value}, and no file may choose what runs{ask}")
+
+
+@cache
+def _targets_of(group: str) -> frozenset[str]:
+    """Every ``_target_`` in the yaml files of a group."""
+    texts = (path.read_text() for path in (conf_dir() / group).rglob("*.yaml"))
+    return frozenset(found for text in texts for found in re.findall(r"\b_target_: *([\w.]+)", text))
+
+
+def _unsafe(node: Any, path: str, allowed: Set[str]) -> Iterator[tuple[str, Any]]:
+    """(dotted path, value) of everything below `node` that is more than plain settings of what is `allowed`."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key in HYDRA_KEYS and (key != "_target_" or not isinstance(value, str) or value not in allowed):
+                yield f"{path}.{key}", value
+            yield from _unsafe(value, f"{path}.{key}", allowed)
+    elif isinstance(node, list | tuple):
+        for index, value in enumerate(node):
+            yield from _unsafe(value, f"{path}[{index}]", allowed)
+    elif isinstance(node, str) and "${" in node:
+        yield path, node
 
 
 def _nodes(node: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:

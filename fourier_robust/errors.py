@@ -1,5 +1,16 @@
-"""The one exception a user may see: a mistake that can be said in one line."""
+"""The exceptions a user may see: what can be said in one line."""
+
+import zipfile
+import zlib
 
 
 class UserError(Exception):
     """Bad input or a missing prerequisite. The front doors print it as one line and exit with code 2."""
+
+
+class Busy(UserError):
+    """Another living process does this very work; a sweep leaves it to that process."""
+
+
+# What NumPy and zipfile were seen to raise on flipped or cut .npy and .npz files.
+DAMAGED_ARRAYS = (OSError, ValueError, EOFError, LookupError, RuntimeError, TypeError, zipfile.BadZipFile, zlib.error)

@@ -102,21 +102,25 @@ def subject_of_module(
 def _of_run(config: Mapping[str, Any], names: Mapping[str, str], checkpoint: Any) -> Subject:
     """One of ours: its own arch and data set, or another data set that the command line chose."""
     from fourier_robust.cli import build, data_name
+    from fourier_robust.config import check_stored
 
-    own, trained = checkpoint.meta["config"], dict(checkpoint.meta["names"])
+    chosen = config.get("dataset", {})
+    whole = "dataset" in names  # else at most other settings of the training run's data
+    check_stored(checkpoint.meta, ("arch",) if whole else ("arch", "dataset"), config, checkpoint.path)
+    own, trained = dict(checkpoint.meta["config"]), dict(checkpoint.meta["names"])
     if "arch" in names and names["arch"] != trained["arch"]:
         raise UserError(f"{checkpoint.path} holds {trained['arch']}, not arch={names['arch']}")
-    chosen = config.get("dataset", {})
-    whole = "_target_" in chosen  # else at most another corruption of the training run's data
     dataset = dict(chosen) if whole else {**own["dataset"], **chosen}
     for key in HELD_OUT:  # else `val` would hold images it was trained on
         if key in own["dataset"] and dataset.get(key) != own["dataset"][key]:
             if not whole:
                 raise UserError(f"dataset.{key}: {checkpoint.path} was trained with {own['dataset'][key]}")
-            if dataset["_target_"] == own["dataset"]["_target_"]:
+            if dataset["_target_"] == own["dataset"].get("_target_") and isinstance(own["dataset"][key], int):
                 dataset[key] = own["dataset"][key]
     if not whole and dataset.get("root") == own["paths"]["data_dir"]:  # the data folder of now, not of training time
         dataset["root"] = config["paths"]["data_dir"]
+    if "download" in dataset and "download" not in chosen:  # not for a file to decide
+        dataset["download"] = False
     if any(config["preprocess"].values()):
         raise UserError(f"preprocess: {checkpoint.path} carries the preprocessing it was trained with")
 

@@ -112,7 +112,8 @@ def test_a_sweep_goes_on_after_a_bad_job_and_fails_in_the_end(tmp_path: Path) ->
     tiny = ["dataset.num_train=32", "dataset.num_val=16", "dataset.num_test=16", "arch.widths=[4,4,4]"]
     short = ["trainer.epochs=1", "trainer.batch_size=16", "trainer.precision=fp32", "device.name=cpu"]
     done = run("train", "-m", "optim.lr=-1,0.1,0.2", *tiny, *short, cwd=tmp_path)
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert "error: optim: " in done.stderr
     assert "Traceback" not in done.stderr
+    assert "sweep of 3 jobs: 2 done, 1 failed\n  failed    #0 optim.lr=-1: optim: " in done.stderr
     assert len(list((tmp_path / "outputs").rglob("last.pt"))) == 2

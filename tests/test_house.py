@@ -32,6 +32,10 @@ FLOORS = {
     "train": 5,
     "evaluate": 5,
     "reporting": 5,
+    "sweeping": 5,
+    "status": 5,
+    "doctor": 5,
+    "checkup": 4,
 }
 ISOLATED = {"arch": {"fourier"}, "optim": set(), "fourier": set(), "metric": set()}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "conf" not in path.relative_to(PACKAGE).parts)

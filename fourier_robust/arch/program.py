@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from fourier_robust.arch.program_text import check_export, check_script
+
 _FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch.load's own switch
 
 
@@ -52,9 +54,12 @@ class Program(nn.Module):
 def scripted(path: Path) -> Program:
     """A TorchScript file, in evaluation mode.
 
+    Its code runs while it is loaded; files are all that TorchScript can reach outside of it.
+
     Raises:
-        RuntimeError, ValueError: not one.
+        RuntimeError, ValueError: not one, or its code writes or reads files.
     """
+    check_script(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # deprecated, but the files are there
         return Program(torch.jit.load(str(path), map_location="cpu").eval())
@@ -64,8 +69,9 @@ def exported(path: Path) -> Program:
     """A torch.export archive (.pt2); it stays in the mode in which it was exported.
 
     Raises:
-        RuntimeError, ValueError, UnpicklingError: not one, or it holds pickled objects.
+        RuntimeError, ValueError, UnpicklingError: not one, or it holds pickled objects or code.
     """
+    check_export(path)
     with _no_pickles():
         program = torch.export.load(str(path))
     inputs = set(program.graph_signature.user_inputs)

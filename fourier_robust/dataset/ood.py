@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from fourier_robust.dataset.base import Dataset, ResidentSplit, Split
 from fourier_robust.dataset.crops import Crop
 from fourier_robust.dataset.locate import ImageFiles, image_files, missing, places
 from fourier_robust.dataset.streaming import StreamingSplit, worker_count
-from fourier_robust.errors import UserError
+from fourier_robust.errors import DAMAGED_ARRAYS, UserError
 
 NO_CLASS = -1  # the label of images that have none of the model's
 
@@ -121,8 +120,9 @@ class ImageArray:
                 if self._key not in file:
                     raise UserError(f"{self._path} has no array {self._key}; it has {', '.join(file)}")
                 images = file[self._key]
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(f"{self._path} is not a readable array of images: {str(error).splitlines()[0]}") from None
+        except DAMAGED_ARRAYS as error:
+            why = (str(error).splitlines() or ["damaged"])[0]
+            raise UserError(f"{self._path} is not a readable array of images: {why}") from None
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
             raise UserError(f"{self._path} holds {images.shape} {images.dtype}, expected (N,H,W,3) or (N,H,W) uint8")
         return resident(images, crop, device, str(self._path))

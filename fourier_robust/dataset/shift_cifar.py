@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,7 @@ from fourier_robust.dataset.ood import ExactSize
 from fourier_robust.dataset.readable import FileSplit
 from fourier_robust.dataset.shifted import Cell, Checked
 from fourier_robust.dataset.streaming import worker_count
-from fourier_robust.errors import UserError
+from fourier_robust.errors import DAMAGED_ARRAYS, UserError
 
 CLASSES = CIFAR10.class_names
 
@@ -189,5 +188,5 @@ def _array(path: Path, key: str) -> np.ndarray:
             if key not in loaded:
                 raise UserError(f"{path} has no array {key}; it has {', '.join(loaded)}")
             return loaded[key]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED_ARRAYS as error:
         raise UserError(f"{path} is not a readable array: {(str(error).splitlines() or ['damaged'])[0]}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _codecs
 import io
 import math
 import pickle
@@ -44,6 +43,13 @@ class _Array:
         self.values = np.frombuffer(data, np.uint8).reshape(shape)
 
 
+def _encode(text: str, encoding: str) -> bytes:
+    """`_codecs.encode`, of which Python 3 uses one encoding; others would import their modules."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}, and bytes are written as latin1")
+    return text.encode("latin1")
+
+
 # The whole vocabulary: what NumPy 1 (numpy.core, Python 2 as well) and NumPy 2 (numpy._core) write for an array,
 # and how Python 3 writes bytes into protocols 0 to 2.
 _ALLOWED: dict[tuple[str, str], Any] = {
@@ -51,7 +57,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy._core.multiarray", "_reconstruct"): _Array,
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
-    ("_codecs", "encode"): _codecs.encode,
+    ("_codecs", "encode"): _encode,
 }
 
 # Opcodes that arrays, lists and text do not need: object construction and, of protocol 5, buffers of a claimed size.

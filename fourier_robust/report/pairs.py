@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fourier_robust.errors import DAMAGED_ARRAYS
 from fourier_robust.report.collect import Found
 
 ROUNDING = 1e-6  # of values in results.csv
@@ -84,5 +84,5 @@ def _values(path: Path, nll: bool) -> tuple[np.ndarray, np.ndarray] | None:
         with np.load(path, allow_pickle=False) as file:
             label = file["label"].astype(np.int32)
             return (file["nll"].astype(np.float64) if nll else file["prediction"] != label), label
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+    except DAMAGED_ARRAYS:
         return None

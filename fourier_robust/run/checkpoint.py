@@ -1,8 +1,9 @@
 """Checkpoints: weights in safetensors, the rest in a state file that loads without executing a pickle.
 
-``last.pt`` names its weights file and that file's SHA-256. The weights are written first, under a new name;
-then ``last.pt`` is replaced in one rename; then the weights before it are removed. A process killed at any
-point leaves a ``last.pt`` whose weights are there and whole.
+``last.pt`` names its weights file and that file's SHA-256. The weights are written first, under a new name; then
+``last.pt`` becomes ``previous.pt`` as well; then ``last.pt`` is replaced in one rename; then weights that neither names
+are removed. A process killed at any point leaves a ``last.pt`` whose weights are there and whole, and should the disk
+damage that, the checkpoint before it.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 
 from fourier_robust.errors import UserError
-from fourier_robust.run.atomic import write_bytes
+from fourier_robust.run.atomic import also_as, write_bytes
 
 FORMAT = 1
+PREVIOUS = "previous.pt"
 WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder.")
 
 
@@ -39,6 +41,7 @@ class Checkpoint:
         sha256: hex digest of the weights file.
         meta: resolved config, group choices, class names, ...; empty for somebody else's file.
         state: optimizer, progress, raw weights under averaging; empty where only weights were read.
+        beside: name of the weights file that `path` names; None where it is not one of ours.
     """
 
     path: Path
@@ -46,12 +49,18 @@ class Checkpoint:
     sha256: str
     meta: dict[str, Any]
     state: dict[str, Any]
+    beside: str | None = None
 
 
 def save(
-    folder: Path, step: int, weights: Mapping[str, torch.Tensor], state: Mapping[str, Any], meta: Mapping[str, Any]
-) -> Path:
-    """Write a checkpoint of global step `step` into `folder` and return the path of its ``last.pt``.
+    folder: Path,
+    step: int,
+    weights: Mapping[str, torch.Tensor],
+    state: Mapping[str, Any],
+    meta: Mapping[str, Any],
+    before: str | None = None,
+) -> str:
+    """Write a checkpoint of global step `step` into `folder`; returns the name of its weights file.
 
     Args:
         folder: the run folder.
@@ -59,6 +68,8 @@ def save(
         weights: state dict of the model to report.
         state: tensors, numbers, strings and containers of them (`weights_only` loadable).
         meta: JSON-able description of the model; stored in both files.
+        before: weights file of the checkpoint now in ``last.pt``, which stays as ``previous.pt``; None where there is
+            none to go on from.
     """
     described = json.dumps(meta)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
@@ -68,11 +79,16 @@ def save(
     buffer = io.BytesIO()
     header = {"format": FORMAT, "weights": name, "sha256": hashlib.sha256(blob).hexdigest(), "meta": described}
     torch.save(header | {"state": dict(state)}, buffer)
-    write_bytes(folder / "last.pt", buffer.getvalue())
+    last, previous = folder / "last.pt", folder / PREVIOUS
+    if before is None:
+        previous.unlink(missing_ok=True)
+    elif last.exists():
+        also_as(last, previous)
+    write_bytes(last, buffer.getvalue())
     for old in folder.glob("step*.safetensors"):
-        if old.name != name:
+        if old.name not in (name, before):
             old.unlink()
-    return folder / "last.pt"
+    return name
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], str]:
@@ -83,7 +99,13 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, An
     except (SafetensorError, OSError) as error:
         raise UserError(f"checkpoint {path} is truncated or damaged ({error})") from None
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return weights, json.loads(metadata.get("fourier_robust", "{}")), digest
+    try:
+        meta = json.loads(metadata.get("fourier_robust", "{}"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"checkpoint {path} has a damaged description ({error})") from None
+    if not isinstance(meta, dict):
+        raise UserError(f"checkpoint {path} has a damaged description (it is no object)")
+    return weights, meta, digest
 
 
 def _read_pickled(path: Path) -> Any:
@@ -93,11 +115,23 @@ def _read_pickled(path: Path) -> Any:
         named = re.search(r"GLOBAL (\S+)", str(error))
         why = f"it holds {named[1]}, and a pickle's code is never run" if named else "or holds code, which is never run"
         raise UserError(f"{path} is not a checkpoint ({why}); save its state dict alone") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # of damaged bytes the reader may make anything: IndexError, TypeError ...
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        zipped = path.open("rb").read(2) == b"PK"
+        with path.open("rb") as file:
+            zipped = file.read(2) == b"PK"
         what = "is truncated or damaged" if zipped else "is not a checkpoint"
         raise UserError(f"{path} {what} ({reason})") from None
+
+
+def _check_sums(path: Path) -> None:
+    """Hold each part of a state file against its CRC-32, which torch writes and does not look at when it reads."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except Exception as error:
+        bad = str(error) or type(error).__name__
+    if bad is not None:
+        raise UserError(f"{path} is truncated or damaged (checksum of {bad})")
 
 
 def _foreign(path: Path, content: Any) -> dict[str, torch.Tensor]:
@@ -169,12 +203,16 @@ def read(path: Path) -> Checkpoint:
     content = _read_pickled(path)
     if not (isinstance(content, dict) and "format" in content and "weights" in content):
         return Checkpoint(path, _foreign(path, content), file_sha256(path), {}, {})
+    _check_sums(path)
     if content["format"] != FORMAT:
         raise UserError(f"{path} has checkpoint format {content['format']}, this version reads {FORMAT}")
-    beside = path.parent / content["weights"]
+    named = content["weights"]
+    if not isinstance(named, str) or Path(named).name != named or not named.endswith(".safetensors"):
+        raise UserError(f"{path} is not a checkpoint: it names {named!r} as its weights, which is no file beside it")
+    beside = path.parent / named
     if not beside.exists():
         raise UserError(f"{path} names the weights file {content['weights']}, which is not beside it")
     weights, meta, digest = _read_safetensors(beside)
     if digest != content["sha256"]:
         raise UserError(f"checkpoint {beside} is damaged: its SHA-256 is not the one {path.name} names")
-    return Checkpoint(path, weights, digest, meta, content["state"])
+    return Checkpoint(path, weights, digest, meta, content["state"], content["weights"])

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import re
 import socket
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fourier_robust.errors import UserError
 from fourier_robust.run.atomic import write_text
+from fourier_robust.run.claim import Claim
 
 # What may differ between two launches of the same experiment: where things lie and what runs them.
-LAUNCH_SETTINGS = frozenset({"paths", "device", "resume"})
+LAUNCH_SETTINGS = frozenset({"paths", "device", "resume", "retry"})
 LAUNCH_LEAVES = frozenset({"root", "download", "num_workers"})
 
 
@@ -48,6 +47,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._writing = threading.Lock()  # status.json: by the run, and by its heartbeat
 
     @classmethod
     def of(cls, outputs: Path, names: Mapping[str, str], seed: int, config: Mapping[str, Any]) -> RunFolder:
@@ -71,26 +71,32 @@ class RunFolder:
         return json.loads(path.read_text()) if path.exists() else {}
 
     def status(self) -> str | None:
-        """``running``, ``done``, ``failed``, ``interrupted``, or None for a folder never used."""
+        """``running``, ``done``, ``failed``, ``preempted``, or None for a folder never used."""
         return self.read_json("status.json").get("state")
 
     def set_status(self, state: str, **details: Any) -> None:
         """Write status.json; `attempt` counts the launches so far."""
-        attempt = int(self.read_json("status.json").get("attempt", 0)) + (state == "running")
-        about = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-        self.write_json("status.json", {"state": state, "attempt": attempt} | about | details)
+        with self._writing:
+            attempt = int(self.read_json("status.json").get("attempt", 0)) + (state == "running")
+            about = {"host": socket.gethostname(), "pid": os.getpid(), "time": _now(), "heartbeat": _now()}
+            self.write_json("status.json", {"state": state, "attempt": attempt} | about | details)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder for this process.
+    def beat(self) -> None:
+        """A sign of life in status.json, while the run is running."""
+        with self._writing:
+            status = self.read_json("status.json")
+            if status.get("state") == "running":
+                self.write_json("status.json", status | {"heartbeat": _now()})
+
+    def claimed(self) -> Claim:
+        """Hold the folder for this process, inside a ``with``.
 
         Raises:
-            UserError: another process trains in this folder now.
+            Busy: another process trains in this folder now.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / ".lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"another process is running this experiment: {self.path}") from None
-            yield
+        return Claim(self.path, self.beat)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from fourier_robust.run.atomic import write_bytes
-from fourier_robust.run.results import npz_bytes
+from fourier_robust.run.results import npz_bytes, read_npz
 
 
 class PredictionCache:
@@ -35,12 +35,10 @@ class PredictionCache:
         if not self.limit:
             return None
         path = self._path(identity)
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                found = {name: file[name] for name in names}
-            os.utime(path)
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-            return None
+        found = read_npz(path, names)
+        if found is not None:
+            with contextlib.suppress(OSError):  # removed by another process in this moment, or not ours to touch
+                os.utime(path)
         return found
 
     def save(self, identity: str, arrays: Mapping[str, np.ndarray]) -> None:

@@ -104,7 +104,7 @@ def write(release: Release | SIScoreRelease, workers: int | None = None) -> str:
     folder = release.folder
     try:
         ReleaseReceipt(folder, release.facts(), release.corruptions)  # refuses before anything is made
-        with RunFolder(folder).locked():
+        with RunFolder(folder).claimed():
             return _write(release, ReleaseReceipt(folder, release.facts(), release.corruptions), workers)
     except BrokenProcessPool:
         raise UserError(

@@ -62,7 +62,7 @@ class ReleaseReceipt:
         self.folder = folder
         found = read_receipt(folder)
         if found is None:
-            if folder.is_dir() and any(item.name != ".lock" for item in folder.iterdir()):
+            if folder.is_dir() and any(not item.name.startswith((".claim", ".lock")) for item in folder.iterdir()):
                 raise UserError(f"{folder} holds files, but no {NAME} of ours: give suite.save a new folder")
             found = {"state": "writing", "facts": dict(facts), "corruptions": {}, "files": {}, "launches": []}
         self.content: dict[str, Any] = found

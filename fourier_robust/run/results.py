@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import zipfile
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Row:
     seed: int | None
 
 
+_END_OF_ZIP = -22  # bytes from the end: where an archive without a comment says how many files it holds
 COLUMNS = tuple(field.name for field in fields(Row))
 
 
@@ -80,6 +81,22 @@ def npz_bytes(arrays: Mapping[str, np.ndarray], compressed: bool = True) -> byte
     return buffer.getvalue()
 
 
+def read_npz(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray] | None:
+    """The arrays `names` (None: all) of an ``.npz`` file of ours, each held against its checksum.
+
+    None where the file or one of them is absent or damaged. A damaged archive can raise nearly anything (zlib.error,
+    RuntimeError for "encrypted", MemoryError for a shape out of all bounds), or come out with fewer files.
+    """
+    try:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+            raw.seek(_END_OF_ZIP, os.SEEK_END)
+            if len(file.files) != int.from_bytes(raw.read()[10:12], "little"):
+                return None
+            return {name: file[name] for name in (file.files if names is None else names)}
+    except Exception:
+        return None
+
+
 class OutcomeStore:
     """Per-image outcomes of finished conditions, so that an interrupted evaluation goes on where it stopped.
 
@@ -95,12 +112,8 @@ class OutcomeStore:
 
     def load(self, key: str, identity: str) -> dict[str, np.ndarray] | None:
         """The arrays stored under `key`, or None where they are absent, damaged, or of another `identity`."""
-        try:
-            with np.load(self._path(key), allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-            return None
-        return arrays if str(arrays.pop("identity", "")) == identity else None
+        arrays = read_npz(self._path(key))
+        return arrays if arrays is not None and str(arrays.pop("identity", "")) == identity else None
 
     def save(self, key: str, identity: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Store arrays under `key`; `identity` says of which weights, data and settings they are."""

@@ -76,7 +76,7 @@ def write_siscore(release: SIScoreRelease, workers: int | None = None) -> str:
         UserError: the folder holds something else, is in use, or can't be written; or a worker died.
     """
     try:
-        with RunFolder(release.folder).locked():
+        with RunFolder(release.folder).claimed():
             return _write(release, workers)
     except BrokenProcessPool:
         raise UserError(
@@ -95,7 +95,7 @@ def _write(release: SIScoreRelease, workers: int | None) -> str:
         odd = [key for key in {**facts, **found} if facts.get(key) != found.get(key)]
         if odd:
             raise UserError(f"{release.folder} holds images made with another {odd[0]}: give another suite.save")
-    elif any(item.name != ".lock" for item in release.folder.iterdir()):
+    elif any(not item.name.startswith((".claim", ".lock")) for item in release.folder.iterdir()):
         raise UserError(f"{release.folder} holds files, but no {NAME} of ours: give suite.save a new folder")
     about = {"facts": facts} | provenance(torch.device("cpu"))
     write_text(receipt, json.dumps(about | {"state": "writing"}, indent=2) + "\n")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
+from fourier_robust.errors import UserError
 from fourier_robust.run import checkpoint
-from fourier_robust.run.atomic import write_text
+from fourier_robust.run.atomic import also_as, write_text
 from fourier_robust.run.folder import RunFolder
 from fourier_robust.run.provenance import provenance
 from fourier_robust.run.results import csv_text
@@ -23,10 +24,15 @@ class TrainRecord:
         config_yaml: the same as the text of config.yaml.
         names: of dataset, arch, aug, reg.
         class_names: K names, stored in the checkpoint.
-        resume: read the last checkpoint; otherwise the run starts anew and overwrites it.
+        resume: read the last checkpoint, or the one before if the last is damaged; otherwise the run starts anew.
+        held: whether this process still holds the folder; nothing is saved once it does not.
 
     Attributes:
         state: the trainer's state to go on from, or None for a fresh start.
+        warnings: about checkpoints that could not be read.
+
+    Raises:
+        UserError: no checkpoint that is there can be read.
     """
 
     def __init__(
@@ -37,14 +43,17 @@ class TrainRecord:
         names: Mapping[str, str],
         class_names: Sequence[str],
         resume: bool,
+        held: Callable[[], bool] = lambda: True,
     ) -> None:
         self.folder = folder
         self.config_yaml = config_yaml
         self.meta = {"config": dict(config), "names": dict(names), "class_names": list(class_names)}
         self.state: dict[str, Any] | None = None
-        if resume and folder.checkpoint.exists():
-            last = checkpoint.read(folder.checkpoint)
-            self.state = {"model": last.weights} | last.state
+        self.warnings: list[str] = []
+        self._held = held
+        self._weights: str | None = None  # file of the last checkpoint read or saved
+        if resume:
+            self._read()
 
     @property
     def step(self) -> int:
@@ -60,8 +69,14 @@ class TrainRecord:
         self.folder.set_status("running")
 
     def save(self, step: int, weights: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
-        """Write the checkpoint of `step`."""
-        checkpoint.save(self.folder.path, step, weights, state, self.meta)
+        """Write the checkpoint of `step`; the one before it stays.
+
+        Raises:
+            UserError: another process took the folder over.
+        """
+        if not self._held():
+            raise UserError(f"another process took over {self.folder.path}: nothing more is saved here")
+        self._weights = checkpoint.save(self.folder.path, step, weights, state, self.meta, self._weights)
 
     def write_history(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Rewrite train.csv: one line per finished epoch."""
@@ -73,3 +88,22 @@ class TrainRecord:
         run["launches"][-1]["wall_seconds"] = round(seconds, 1)
         self.folder.write_json("run.json", run | details)
         self.folder.set_status(state, **details)
+
+    def _read(self) -> None:
+        """The last checkpoint; where it is damaged or gone, the one before, with a warning that names it."""
+        last, before = self.folder.checkpoint, self.folder.path / checkpoint.PREVIOUS
+        found = None
+        if last.exists() or before.exists():
+            try:
+                found = checkpoint.read(last)
+            except UserError as error:
+                if not before.exists():
+                    raise
+                found = checkpoint.read(before)
+                if last.exists():
+                    last.replace(last.with_name("last.pt.damaged"))
+                also_as(before, last)
+                self.warnings.append(f"{error}; going on from the one before, {before.name}")
+        if found is not None:
+            self.state = {"model": found.weights} | found.state
+            self._weights = found.beside

@@ -42,7 +42,7 @@ class Condition:
         eps = None if self.attack is None or self.eps is None else f"{self.eps:.6g}"
         severity = None if self.severity is None else str(self.severity)
         parts = [self.dataset, self.corruption, severity, self.attack, eps]
-        return "-".join(part for part in parts if part)
+        return "-".join(part for part in parts if part).replace("/", "-").replace("\0", "-")
 
 
 class Source(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fourier_robust.dataset.base import Batch, Dataset, Split
-from fourier_robust.errors import UserError
+from fourier_robust.errors import DAMAGED_ARRAYS, UserError
 from fourier_robust.fourier.basis import Phase
 from fourier_robust.metric.outcome import Outcome, error_rate, mean_of_images
 from fourier_robust.run.seed import derive
@@ -184,8 +184,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in ("error", "cells", "wrong", "n", "settings")}
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise UserError(f"suite.against: {path} is no heatmap.npz ({str(error).splitlines()[0]})") from error
+    except DAMAGED_ARRAYS as error:
+        why = (str(error).splitlines() or ["damaged"])[0]
+        raise UserError(f"suite.against: {path} is no heatmap.npz ({why})") from error
     return arrays
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -16,7 +15,7 @@ import torch
 
 from fourier_robust.aug.chain import Chain
 from fourier_robust.dataset.base import Batch, Dataset, Split
-from fourier_robust.errors import UserError
+from fourier_robust.errors import DAMAGED_ARRAYS, UserError
 from fourier_robust.fourier.high_frequency import ChangeSpectrum, highest_square, share_of_bins
 from fourier_robust.metric.line import Line, fit_line
 from fourier_robust.metric.outcome import Estimate, Outcome, mean_of_images
@@ -335,6 +334,6 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {key: file[key] for key in ("wrong", "clean_wrong", "who", "settings", "data")}
-    except (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, zipfile.BadZipFile) as error:
+    except DAMAGED_ARRAYS as error:
         why = "another run's eval/spectra/spectra.npz is wanted" if path.exists() else "there is no such file"
         raise UserError(f"suite.against: {path} is no spectra.npz: {why}") from error

@@ -19,7 +19,8 @@ META = {"names": {"arch": "x"}, "class_names": ["a", "b"]}
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    return checkpoint.save(tmp_path, 5, WEIGHTS, {"step": 5, "buffers": [torch.ones(2)]}, META)
+    checkpoint.save(tmp_path, 5, WEIGHTS, {"step": 5, "buffers": [torch.ones(2)]}, META)
+    return tmp_path / "last.pt"
 
 
 def test_round_trip(saved: Path) -> None:
@@ -40,14 +41,25 @@ def test_weights_alone_carry_the_description(saved: Path) -> None:
 
 def test_channels_last_weights_survive(tmp_path: Path) -> None:
     weight = torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last)
-    path = checkpoint.save(tmp_path, 1, {"weight": weight}, {}, META)
-    assert torch.equal(checkpoint.read(path).weights["weight"], weight)
+    checkpoint.save(tmp_path, 1, {"weight": weight}, {}, META)
+    assert torch.equal(checkpoint.read(tmp_path).weights["weight"], weight)
 
 
 def test_a_later_checkpoint_replaces_the_earlier(saved: Path) -> None:
     checkpoint.save(saved.parent, 9, WEIGHTS, {"step": 9}, META)
     assert checkpoint.read(saved).state["step"] == 9
     assert [path.name for path in saved.parent.glob("*.safetensors")] == ["step00000009.safetensors"]
+
+
+def test_the_one_before_stays(tmp_path: Path) -> None:
+    names: list[str | None] = [None]
+    for step in (5, 9, 13):
+        names.append(checkpoint.save(tmp_path, step, WEIGHTS, {"step": step}, META, names[-1]))
+    assert checkpoint.read(tmp_path).state["step"] == 13
+    assert checkpoint.read(tmp_path / "previous.pt").state["step"] == 9
+    assert sorted(path.name for path in tmp_path.glob("*.safetensors")) == names[2:]
+    checkpoint.save(tmp_path, 1, WEIGHTS, {"step": 1}, META)  # a run that starts anew leaves nothing of the old one
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "step00000001.safetensors"]
 
 
 def test_killed_between_weights_and_state_keeps_the_earlier(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,14 +60,14 @@ def test_paths_hold_no_character_that_breaks_a_command_line() -> None:
 def test_status_counts_attempts(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     assert folder.status() is None
-    for state in ("running", "interrupted", "running", "done"):
+    for state in ("running", "preempted", "running", "done"):
         folder.set_status(state)
     assert folder.status() == "done"
     assert folder.read_json("status.json")["attempt"] == 2
 
 
 def _hold(path: str, ready: object, release: object) -> None:
-    with RunFolder(Path(path)).locked():
+    with RunFolder(Path(path)).claimed():
         ready.set()
         release.wait(20)
 
@@ -79,12 +79,12 @@ def test_one_process_per_folder(tmp_path: Path) -> None:
     other.start()
     try:
         assert ready.wait(60)
-        with pytest.raises(UserError, match="another process"), RunFolder(tmp_path).locked():
+        with pytest.raises(UserError, match="another process"), RunFolder(tmp_path).claimed():
             pass
     finally:
         release.set()
         other.join()
-    with RunFolder(tmp_path).locked():
+    with RunFolder(tmp_path).claimed():
         pass
 
 

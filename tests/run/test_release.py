@@ -316,7 +316,7 @@ def test_refusals_before_anything_is_made(tmp_path: Path) -> None:
 def test_one_process_writes_at_a_time(tmp_path: Path) -> None:
     from fourier_robust.run.folder import RunFolder
 
-    with RunFolder(tmp_path / "out").locked(), pytest.raises(UserError, match="another process"):
+    with RunFolder(tmp_path / "out").claimed(), pytest.raises(UserError, match="another process"):
         generate(tmp_path / "out", TWO)
 
 

@@ -1,0 +1,163 @@
+"""One process at a time in a folder, by a file that a dead process or a dead host does not hold for ever.
+
+The file appears by exclusive creation, which network file systems keep to as well; locks of the kernel are not known
+to other hosts on all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from fourier_robust.errors import Busy
+
+BEAT = 20.0  # seconds between two signs of life
+STALE = 180.0  # seconds without one after which a claim from another host counts for nothing
+NAME = ".claim"
+
+
+class Claim:
+    """Hold `folder` for this process while inside a ``with``; a thread gives signs of life.
+
+    A claim is void when its process is gone (same host), or when the file was not touched for `STALE` seconds by the
+    clock of the file system (another host). Void claims are moved aside by one process only.
+
+    Args:
+        folder: exists.
+        beat: also called with every sign of life; what it raises is ignored.
+
+    Raises:
+        Busy: on entering: a living process holds the folder.
+    """
+
+    def __init__(self, folder: Path, beat: Callable[[], None] = lambda: None) -> None:
+        self.path = folder / NAME
+        self._beat_too = beat
+        self._mine = json.dumps({**_self(), "token": uuid.uuid4().hex})
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beats, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Claim:
+        self._take()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self.held():
+            self.path.unlink(missing_ok=True)
+
+    def held(self) -> bool:
+        """Whether the claim is still this process's; a clock that jumps may have made another take it."""
+        return _read(self.path) == self._mine
+
+    def _take(self) -> None:
+        while not self._created():
+            seen = _read(self.path)
+            if seen is None:  # given up in this moment
+                continue
+            if alive(self.path, seen):
+                raise Busy(f"another process is running this experiment: {self.path.parent} ({_holder(seen)})")
+            aside = self.path.with_name(f"{NAME}.{uuid.uuid4().hex}")
+            try:
+                os.rename(self.path, aside)
+            except FileNotFoundError:  # another was faster
+                continue
+            if _read(aside) != seen:  # not the one judged: put it back, unless there is a newer one
+                with contextlib.suppress(FileExistsError):
+                    os.link(aside, self.path)
+            aside.unlink()
+
+    def _created(self) -> bool:
+        try:
+            with open(self.path, "x") as file:
+                file.write(self._mine)
+        except FileExistsError:
+            return False
+        return True
+
+    def _beats(self) -> None:
+        while not self._stop.wait(BEAT):
+            with contextlib.suppress(Exception):
+                if self.held():
+                    os.utime(self.path)
+                self._beat_too()
+
+
+def alive(path: Path, text: str) -> bool:
+    """Whether the process whose claim `text` stands in the file `path` lives, as far as can be known from here."""
+    try:
+        holder, here = json.loads(text), _self()
+        same_host = all(holder[key] == here[key] for key in ("host", "boot", "processes"))
+        pid, start = int(holder["pid"]), holder["start"]
+    except (ValueError, KeyError, TypeError):
+        same_host = False  # being written, or damaged: its age tells
+    if same_host:
+        return _start(pid) == start
+    return _age(path) < STALE
+
+
+def _self() -> dict[str, str | int]:
+    """What tells this process from all others: host, boot, table of processes, number, time of its start."""
+    return {
+        "host": socket.gethostname(),
+        "boot": _text(Path("/proc/sys/kernel/random/boot_id")),
+        "processes": os.readlink("/proc/self/ns/pid") if os.path.lexists("/proc/self/ns/pid") else "",
+        "pid": os.getpid(),
+        "start": _start(os.getpid()),
+    }
+
+
+def _start(pid: int) -> str:
+    """When a process of this host began, in ticks since boot; empty where there is none."""
+    stat = _text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    if stat:
+        return "" if stat[0] in "ZX" else stat[19]  # a zombie holds nothing
+    if Path("/proc/self/stat").exists():
+        return ""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return "alive"
+
+
+def _age(path: Path) -> float:
+    """Seconds since the last sign of life, both times by the clock of the file system."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f"{NAME}.now.") as now:
+            return os.stat(now.name).st_mtime - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _holder(text: str) -> str:
+    try:
+        content = json.loads(text)
+        return f"process {content['pid']} on {content['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "by another host"
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
