@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo`, `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format bench clean
+.PHONY: help setup demo test test-slow test-slurm test-browser faults check format bench clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## make .venv and install the package into it (editable, with the test and check tools)
 
@@ -24,10 +24,23 @@ demo: setup  ## train standard and apr_sp on the embedded data set, evaluate bot
 	$(BIN)/python scripts/demo.py
 
 test: setup  ## run the tests (a few minutes on two cores)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not slow and not slurm and not browser'
 
 test-slow: setup  ## run all tests, also those that take minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not slurm and not browser'
+
+test-slurm: setup  ## a real sweep on a SLURM of one node, brought up here (Debian, root) and taken down again
+	$(BIN)/python -m pip install --quiet --editable '.[dev,slurm]'
+	OMP_NUM_THREADS=1 scripts/slurm/with.sh $(BIN)/python -m pytest -m slurm tests/slurm
+
+test-browser: setup  ## try the report page in headless Chromium (apt-get install chromium; skipped without it)
+	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then \
+	  $(BIN)/python -m pip install --quiet --editable '.[dev,browser]' && \
+	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser -rs tests/browser; \
+	else echo "skipped: no Chromium here (apt-get install chromium)"; fi
+
+faults: setup  ## kill, damage, fill the disk: every fault and what came of it, as a table (half an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/faults.py
 
 check: setup  ## lint, format and types
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -38,6 +39,8 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
     config = _plain(cfg, resolve=True)
     validate(config)
     _settle_labels(config.get("dataset", {}))
+    if config.get("aug", {}).get("global_pairs") is False:  # as before there was the key: the run's hash stays
+        del config["aug"]["global_pairs"]
     _settle_corruption(config)
     return config
 
@@ -171,6 +174,10 @@ def launch(config_name: str, task: Task) -> None:
     128 + signal after an interruption; ``FR_DEBUG=1`` shows tracebacks.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises to us instead of printing its own trace
+    warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated")  # the plugin has that name too
+
+    if "TORCHELASTIC_RUN_ID" in os.environ and {"-m", "--multirun"} & set(sys.argv[1:]):
+        _leave(UserError("no sweep inside torchrun: fr-train -m ... device.processes=N starts it for each job"), 2)
 
     def job(cfg: DictConfig) -> None:
         names = HydraConfig.get().runtime.choices
@@ -183,13 +190,18 @@ def launch(config_name: str, task: Task) -> None:
 
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             sweeping.job(work, int(cfg.get("retry", 0)))
-        else:
+            return
+        try:  # here, for Hydra would add lines of its own
             work(None)
+        except Interrupted as stop:
+            sweeping.hand_over(stop)
+        except UserError as error:
+            _leave(error, 2)
+        except OSError as error:
+            _leave(error, 1)
 
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(job)()
-    except Interrupted as stop:
-        sweeping.hand_over(stop)
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _leave(error, sweeping.finish(error) or 2)
     except OSError as error:

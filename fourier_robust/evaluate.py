@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,10 @@ from fourier_robust.errors import UserError
 from fourier_robust.usage import asked_for, usage
 
 if TYPE_CHECKING:
+    from fourier_robust.engine.distributed import Team
     from fourier_robust.subject import Subject
+
+LONGEST = timedelta(days=30)  # a process waits for another one's condition; one that died is noticed at once
 
 
 def main() -> None:
@@ -40,44 +43,62 @@ def evaluate(config: dict[str, Any], names: dict[str, str]) -> None:
     if config["ckpt"] is None:
         _write_alone(config)
         return
-    measure(lambda: subject_of(config, names), config)
+
+    from fourier_robust.cli import build
+    from fourier_robust.engine.distributed import joined, launched
+
+    device = build(config, "device")
+    if device.processes > 1 and launched()[1] == 1:
+        from hydra.core.hydra_config import HydraConfig
+
+        from fourier_robust.engine.torchrun import start
+
+        start("fourier_robust.evaluate", HydraConfig.get().overrides.task, device.processes)
+        return
+    with joined(device.prepare(), LONGEST) as team:
+        measure(lambda: subject_of(config, names), config, team)
 
 
-def measure(who: Callable[[], Subject], config: Mapping[str, Any]) -> Path:
+def measure(who: Callable[[], Subject], config: Mapping[str, Any], team: Team | None = None) -> Path:
     """Ask the suite of `config` of a model; leaves tables, pictures and a receipt in the folder it returns.
 
     Args:
         who: gives the model; called once the device is ready.
         config: resolved and checked.
+        team: processes that share the conditions, each of which calls this; the first writes. None: this one alone.
 
     Raises:
         UserError: see `evaluate`.
     """
     from fourier_robust.cli import build, build_dataset
+    from fourier_robust.engine.distributed import ALONE
 
+    team = team or ALONE
     device = build(config, "device").prepare()
     subject = who()
     dataset = build_dataset({**config, "dataset": subject.dataset})
     suite = build(config, "suite")
     model = subject.model(dataset, device)
     if hasattr(suite, "parts"):
-        return _ask_all(model, subject, dataset, suite, config, device)
-    return _ask(model, subject, dataset, suite, config, device)[0]
+        return _ask_all(model, subject, dataset, suite, config, device, team)
+    return _ask(model, subject, dataset, suite, config, device, team)[0]
 
 
 def _ask(
-    model: Any, subject: Subject, dataset: Any, suite: Any, config: Mapping[str, Any], device: Any
+    model: Any, subject: Subject, dataset: Any, suite: Any, config: Mapping[str, Any], device: Any, team: Team
 ) -> tuple[Path, list[Any]]:
-    """One suite: its folder, and the rows in it."""
+    """One suite: its folder, and the rows in it (in the first process)."""
     conditions = suite.conditions(dataset)  # missing data is known here, before any work
-    _write_images(suite)
+    team.first_does(lambda: _write_images(suite))
 
     from fourier_robust.report.figure import table_png
     from fourier_robust.report.table import table_of
 
     trained, record = subject.names, _record(subject, suite, dataset, device)
     started = time.perf_counter()
-    outcomes, data, reused = _outcomes(model, dataset, suite, conditions, config, device, record)
+    outcomes, data, reused = _outcomes(model, dataset, suite, conditions, config, device, record, team)
+    if not team.first:
+        return record.folder, []
     rows = _rows(suite, suite.measure(outcomes), record.run, subject)
     remarks = [*suite.remarks(), *subject.remarks(), f"precision {config['precision']}"]
     title = f"{trained['dataset']}/{trained['arch']}/{trained['aug']}-{trained['reg']}" if subject.ours else record.run
@@ -89,6 +110,8 @@ def _ask(
         "conditions_wanted": len(conditions),
         "conditions_measured": len(outcomes),
         "conditions_reused": reused,  # measured by an earlier launch; not in the wall time
+        "images": sum(len(found.label) for found in outcomes.values()),  # of all conditions, each once
+        "processes": team.size,
         "rows": len(rows),
         "remarks": remarks,
         "definitions": dict(suite.definitions),
@@ -102,7 +125,9 @@ def _ask(
     return record.folder, rows
 
 
-def _ask_all(model: Any, subject: Subject, dataset: Any, suite: Any, config: Mapping[str, Any], device: Any) -> Path:
+def _ask_all(
+    model: Any, subject: Subject, dataset: Any, suite: Any, config: Mapping[str, Any], device: Any, team: Team
+) -> Path:
     """Each part in turn, as if it had been asked for alone; then all rows in one table, and what was not measured."""
     rows, missing, failed = [], {}, {}
     for name, part in suite.parts.items():
@@ -116,7 +141,7 @@ def _ask_all(model: Any, subject: Subject, dataset: Any, suite: Any, config: Map
         print(f"\n== suite={name}")
         try:
             settings = {**config, "suite": config["suite"]["parts"][name]}
-            rows += _ask(model, subject, dataset, part, settings, device)[1]
+            rows += _ask(model, subject, dataset, part, settings, device, team)[1]
         except UserError as error:
             failed[name] = str(error)
             print(f"not measured: {error}")
@@ -124,6 +149,8 @@ def _ask_all(model: Any, subject: Subject, dataset: Any, suite: Any, config: Map
     from fourier_robust.report.table import Table
 
     record = _record(subject, suite, dataset, device)
+    if not team.first:
+        return record.folder
     left_out = [f"{name}: {reason}" for name, reason in {**missing, **failed}.items()]
     columns, lines = suite.summary(rows)
     summary = Table(suite.name, columns, lines, False, tuple(left_out))
@@ -205,82 +232,41 @@ def _rows(suite: Any, measurements: Any, run: str, subject: Subject) -> list[Any
 
 
 def _outcomes(
-    model: Any, dataset: Any, suite: Any, conditions: Any, config: Mapping[str, Any], device: Any, record: Any
+    model: Any,
+    dataset: Any,
+    suite: Any,
+    conditions: Sequence[Any],
+    config: Mapping[str, Any],
+    device: Any,
+    record: Any,
+    team: Team,
 ) -> tuple[dict[Any, Any], dict[str, str], int]:
-    """What is kept of each condition: what an earlier launch or another suite left, then the rest."""
-    import torch
-    from tqdm import tqdm
-
+    """What is kept of each condition (in the first process), what it is of, and how many took no pass this time."""
     from fourier_robust.engine.predict import memory_format
-    from fourier_robust.metric.outcome import Outcome, outcome
+    from fourier_robust.engine.survey import Survey
 
-    own_passes = hasattr(suite, "observe")  # gradients, features and attacks, which need room
-    summarise = getattr(suite, "summarise", lambda logits, labels, *_: outcome(logits, labels))
-    kind, precision = getattr(suite, "observation", Outcome), config["precision"]
+    precision, room = (
+        config["precision"],
+        250 if hasattr(suite, "observe") else 1000,
+    )  # gradients and features need more
     known = record.predictions(round(config["predictions_gib"] * 2**30) if config["resume"] else 0, precision)
-    if hasattr(suite, "share"):
-        suite.share(known)
     model.to(memory_format=memory_format(device, precision))
-    batch_size = config["batch_size"] or ((250 if own_passes else 1000) if device.type == "cuda" else 128)
-    outcomes: dict[Any, Any] = {}
-    data: dict[str, str] = {}
-    waiting: deque[tuple[Any, Any, Any]] = deque()  # condition, source, and its logits where another suite left them
-
-    def keep(condition: Any, wanted: int, found: Any) -> None:
-        if len(found.label) != wanted:
-            raise UserError(f"{condition.key}: {wanted} images wanted, {len(found.label)} read")
-        outcomes[condition] = found
-        bar.update()
-
-    def finish(seen: Any) -> None:
-        """The first of those waiting: what is kept of its logits, or what the suite itself saw."""
-        condition, source, _ = waiting.popleft()
-        found = seen if own_passes else summarise(*seen, condition, outcomes)
-        keep(condition, source.n, found)
-        identity = record.identity(data[condition.key], precision)
-        record.store.save(condition.key, identity, {key: value.numpy() for key, value in found._asdict().items()})
-
-    def finish_known() -> None:
-        while waiting and waiting[0][2] is not None:
-            finish([torch.from_numpy(waiting[0][2][name]) for name in ("logits", "labels")])
-
-    def unfinished() -> Iterator[Any]:
-        for condition in conditions:
-            bar.set_description(condition.key)
-            source = suite.source(dataset, condition, device, batch_size)
-            data[condition.key] = source.identity + source.kept
-            identity = record.identity(data[condition.key], precision)
-            stored = record.store.load(condition.key, identity) if config["resume"] else None
-            if stored is not None:
-                keep(condition, source.n, kind(**{key: torch.from_numpy(value) for key, value in stored.items()}))
-                continue
-            cached = None if own_passes else known.load(source.identity)
-            waiting.append((condition, source, cached))
-            finish_known()
-            if cached is None:
-                yield condition, source
-
-    measured = 0
-    with tqdm(total=len(conditions), unit="condition", disable=None) as bar:
-        for seen in _observed(model, suite, unfinished(), batch_size, precision):
-            if not own_passes:
-                known.save(waiting[0][1].identity, {"logits": seen.logits.numpy(), "labels": seen.labels.numpy()})
-            finish(seen if own_passes else (seen.logits, seen.labels))
-            finish_known()
-            measured += 1
-    return {condition: outcomes[condition] for condition in conditions}, data, len(conditions) - measured
+    batch_size = config["batch_size"] or (room if device.type == "cuda" else 128)
+    survey = Survey(
+        model=model,
+        dataset=dataset,
+        suite=suite,
+        device=device,
+        batch_size=batch_size,
+        precision=precision,
+        resume=config["resume"],
+        record=record,
+        known=known,
+        team=team,
+    )
+    outcomes = survey.of(conditions)
+    return outcomes, survey.data, len(conditions) - survey.measured
 
 
-def _observed(model: Any, suite: Any, sources: Any, batch_size: int, precision: Any) -> Iterator[Any]:
-    """Of each (condition, source) in turn: what the suite itself sees in the model, or its logits."""
-    from fourier_robust.engine.predict import predict, predict_each
-
-    if hasattr(suite, "observe"):
-        for condition, source in sources:
-            yield suite.observe(model, source, condition, precision)
-    elif hasattr(suite, "changed"):
-        for condition, source in sources:
-            with suite.changed(model, condition):
-                yield predict(model, source.batches, precision)
-    else:
-        yield from predict_each(model, (source.batches for _, source in sources), batch_size, precision)
+if __name__ == "__main__":  # torchrun -m fourier_robust.evaluate
+    main()

@@ -29,6 +29,7 @@ def report(config: dict[str, Any], names: dict[str, str]) -> None:
     Raises:
         UserError: nothing readable is found, a setting can't be used, or jinja2 is missing; nothing is written then.
     """
+    from fourier_robust.report.change_pairs import two_sets
     from fourier_robust.report.collect import collect
     from fourier_robust.report.latex import latex
     from fourier_robust.report.markdown import Report, cells_csv, markdown
@@ -36,24 +37,34 @@ def report(config: dict[str, Any], names: dict[str, str]) -> None:
     from fourier_robust.report.methods import methods_of
     from fourier_robust.report.page import page, template
     from fourier_robust.report.receipts import receipts_of, warnings_of
+    from fourier_robust.report.sections import sections_of, wanted
     from fourier_robust.report.selection import Selector
     from fourier_robust.run.report_record import write_report
 
     places, columns = _texts(config, "runs"), _texts(config, "columns")
-    alpha, width = config["alpha"], config["width"]
+    places_b = [] if config["runs_b"] is None else _texts(config, "runs_b")
+    alpha, width, drawn, paper = config["alpha"], config["width"], config["drawn"], config["paper"]
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < 1:
         raise UserError(f"alpha={alpha}: must lie between 0 and 1")
-    if isinstance(width, bool) or not isinstance(width, int) or width < 1:
-        raise UserError(f"width={width}: must be an integer, at least 1")
+    for key, value, least in (("width", width, 1), ("drawn", drawn, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UserError(f"{key}={value}: must be an integer, at least {least}")
+    if paper is not None and not isinstance(paper, str):
+        raise UserError(f"paper={paper!r}: must be a name")
+    if places_b:
+        two_sets([], places, places_b)
     made = template()
-    collected = collect(places, [Selector.of(text) for text in columns])
-    methods, copies = methods_of(collected.found)
+    chosen = [Selector.of(text) for text in columns]
+    collected = collect([*places, *places_b], chosen, wanted(paper, drawn))
+    methods, copies = methods_of([*collected.found, *collected.also])
     tables = tables_of(collected.found, methods, width, alpha)
     receipts = receipts_of(collected)
     warnings = warnings_of(collected, receipts, tables, copies)
     if not tables:
         warnings.append(f"no row fits columns=[{','.join(columns)}]; all rows stand in rows.csv")
-    whole = Report(str(config["title"]), alpha, tables, receipts, warnings)
+    sections, undrawn = sections_of(collected, methods, places, places_b, paper, drawn, alpha)
+    warnings += undrawn
+    whole = Report(str(config["title"]), alpha, tables, receipts, warnings, sections)
     out = Path(config["out"])
     files = {
         "rows.csv": collected.rows_csv(),

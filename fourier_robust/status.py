@@ -22,7 +22,7 @@ USAGE = """fr-status [FOLDER ...] [--all]
 States: running, done, failed, preempted (stopped by a signal, saved), lost (running, but its process is gone: the same
 command goes on from its last checkpoint). Exits with 1 where a run failed or is lost.
 """
-UNFINISHED = ("running", "preempted", "failed", "lost")
+UNFINISHED = ("waiting", "running", "preempted", "failed", "lost")
 SKIPPED = {"eval", "outcomes", "predictions", "jobs"}  # folders without runs
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
 
 from fourier_robust.errors import UserError
+from fourier_robust.run.sweep import Outcome
 from fourier_robust.usage import asked_for, usage
 
 
@@ -20,33 +22,56 @@ def main() -> None:
     launch("train", train)
 
 
-def train(config: dict[str, Any], names: dict[str, str]) -> None:
+def train(config: dict[str, Any], names: dict[str, str]) -> Outcome:
     """One training run: resumes what an earlier launch left, reports what is already done.
 
     Args:
         config: resolved and checked.
         names: of dataset, arch, aug and reg, for the run folder and the rows.
 
+    Returns:
+        Whether it was done, or had been done before, and where it lies.
+
     Raises:
-        UserError: bad settings, missing data, another process in the folder, or a non-finite loss.
+        UserError: bad settings, missing data, another process in the folder, a non-finite loss, or another process of
+            the run ended.
         Interrupted: a signal came; everything is saved.
     """
-    from fourier_robust.cli import build, build_dataset, to_yaml
+    from fourier_robust.cli import build
     from fourier_robust.run.folder import RunFolder
 
     folder = RunFolder.of(Path(config["paths"]["output_dir"]), names, config["seed"], config)
     if config["resume"] and folder.status() == "done":
         print(f"already done: {folder.path}")
-        return
+        return Outcome("skipped", folder.path)
 
+    from fourier_robust.engine.distributed import joined, launched
+
+    processes = build(config, "device").processes
+    if processes > 1 and launched()[1] == 1:
+        from hydra.core.hydra_config import HydraConfig
+
+        from fourier_robust.engine.torchrun import start
+
+        start("fourier_robust.train", HydraConfig.get().overrides.task, processes)
+    else:
+        device = build(config, "device").prepare()
+        with joined(device) as team:
+            _train(config, names, folder, device, team)
+    return Outcome("done", folder.path)
+
+
+def _train(config: dict[str, Any], names: dict[str, str], folder: Any, device: Any, team: Any) -> None:
+    """In one of the processes of a run, or its only one."""
     from fourier_robust.arch.normalize import Normalized
-    from fourier_robust.engine.interrupt import Interrupted
+    from fourier_robust.cli import build, build_dataset, to_yaml
+    from fourier_robust.engine.distributed import Agreed
+    from fourier_robust.engine.interrupt import Interrupted, Stopped, stop_on_signals
     from fourier_robust.run.seed import derive
     from fourier_robust.run.train_record import TrainRecord
 
     import torch  # isort: skip
 
-    device = build(config, "device").prepare()
     trainer, aug, reg, optim = (build(config, key) for key in ("trainer", "aug", "reg", "optim"))
     dataset = build_dataset(config)
     classes = config["arch"]["num_classes"] or dataset.num_classes
@@ -55,28 +80,67 @@ def train(config: dict[str, Any], names: dict[str, str]) -> None:
         raise UserError(f"arch.num_classes={classes}, but {dataset.name} has {dataset.num_classes} classes")
     torch.manual_seed(derive(config["seed"], "init"))
     model = Normalized(build(config, "arch"), dataset.mean, dataset.std).to(device)
-    try:
-        splits = dataset.split("train", device), dataset.split("val", device) if dataset.val_size else None
-    except ValueError as error:  # e.g. more validation images than there are
-        raise UserError(f"dataset: {error}") from error
+    if config["device"]["sync_batch_norm"] and team.size > 1:
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
-    with folder.locked():
-        record = TrainRecord(folder, config, to_yaml(config), names, dataset.class_names, resume=config["resume"])
-        print(f"run {folder.path}\n    {len(splits[0])} training images, {_parameters(model):,} parameters, {device}")
+    def read() -> tuple[Any, Any]:
+        try:
+            return dataset.split("train", device), dataset.split("val", device) if dataset.val_size else None
+        except ValueError as error:  # e.g. more validation images than there are
+            raise UserError(f"dataset: {error}") from error
+
+    splits = team.first_does(read) or read()  # one after the other: it may have to download
+    text, resume = to_yaml(config), config["resume"]
+    with contextlib.ExitStack() as stack:
+
+        def take() -> TrainRecord:
+            held = stack.enter_context(folder.claimed()).held
+            return TrainRecord(folder, config, text, names, dataset.class_names, resume, held)
+
+        record = team.first_does(take) or TrainRecord(folder, config, text, names, dataset.class_names, resume)
+        if team.largest(record.step) != -team.largest(-record.step):
+            raise Agreed(
+                f"the processes see different checkpoints in {folder.path}: it must be on a shared file system"
+            )
+        for warning in record.warnings:
+            print(f"    warning: {warning}")
+        where = f"{device}, {team.size} processes" if team.size > 1 else device
+        print(f"run {folder.path}\n    {len(splits[0])} training images, {_parameters(model):,} parameters, {where}")
         if record.step:
             print(f"    resuming at step {record.step}")
+        job = _job(model, splits, aug, reg, optim, config, device, record, team)
+        if not team.first:
+            trainer.fit(job, record.state)
+            return
+        if team.size > 1:  # torchrun ends all when one has failed; what follows is to be noted first
+            stack.enter_context(stop_on_signals())
         record.begin(device, {"train": splits[0].identity, "val": splits[1].identity if splits[1] else None})
+        _note(folder, config, team)
         started = time.perf_counter()
         try:
-            history = trainer.fit(_job(model, splits, aug, reg, optim, config, device, record), record.state)
-        except Interrupted:
-            record.end("interrupted", time.perf_counter() - started)
+            history = trainer.fit(job, record.state)
+        except (Interrupted, Stopped):
+            record.end("preempted", time.perf_counter() - started)
             raise
         except BaseException as error:
             record.end("failed", time.perf_counter() - started, reason=f"{type(error).__name__}: {error}")
             raise
         record.end("done", time.perf_counter() - started, last=history[-1])
     print(f"done: {folder.checkpoint}")
+
+
+def _note(folder: Any, config: dict[str, Any], team: Any) -> None:
+    """What the receipt of this launch says of its processes."""
+    run, device = folder.read_json("run.json"), config["device"]
+    run["launches"][-1]["processes"] = {
+        "count": team.size,
+        "backend": team.backend,
+        "batch_per_process": config["trainer"]["batch_size"] // team.size,
+        "micro_batch": device["micro_batch"],
+        "batch_norm": "all processes" if device["sync_batch_norm"] else "each process",
+        "pairs": "whole batch" if team.size == 1 or config["aug"].get("global_pairs") else "each process",
+    }
+    folder.write_json("run.json", run)
 
 
 def _parameters(model: Any) -> int:
@@ -92,6 +156,7 @@ def _job(
     config: dict[str, Any],
     device: Any,
     record: Any,
+    team: Any,
 ) -> Any:
     from fourier_robust.engine.job import Job
 
@@ -108,4 +173,10 @@ def _job(
         compiled=config["device"]["compiled"],
         save=record.save,
         record=record.write_history,
+        micro_batch=config["device"]["micro_batch"],
+        team=team,
     )
+
+
+if __name__ == "__main__":  # torchrun -m fourier_robust.train
+    main()

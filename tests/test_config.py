@@ -108,6 +108,13 @@ def test_a_refused_value_names_its_place() -> None:
         build(config, "aug")
 
 
+def test_no_sweep_inside_torchrun(tmp_path: Path) -> None:
+    done = run("train", "-m", "seed=0,1", cwd=tmp_path, TORCHELASTIC_RUN_ID="x")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no sweep inside torchrun: ")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_sweep_goes_on_after_a_bad_job_and_fails_in_the_end(tmp_path: Path) -> None:
     tiny = ["dataset.num_train=32", "dataset.num_val=16", "dataset.num_test=16", "arch.widths=[4,4,4]"]
     short = ["trainer.epochs=1", "trainer.batch_size=16", "trainer.precision=fp32", "device.name=cpu"]

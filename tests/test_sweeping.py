@@ -103,6 +103,35 @@ def test_a_scheduler_gets_its_signal_back_once_all_is_saved(sweep: Callable[...,
     assert heard == [signal.SIGUSR2]
 
 
+def test_a_signal_in_work_that_keeps_its_units_leaves_a_note(
+    sweep: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    def work(device: str | None) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as left:
+        sweep(work)
+    assert left.value.code == 128 + signal.SIGTERM
+    noted = Jobs(tmp_path / "sweep").all()[0]
+    assert noted["state"] == "preempted"
+    assert "SIGTERM" in noted["reason"]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_what_was_never_begun_is_lost_unless_only_the_watching_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sweeping, "_started", [tmp_path])
+    assert sweeping.finish(RuntimeError("before its first job")) is None
+    jobs = Jobs(tmp_path)
+    jobs.note(0, "waiting", ["a=1"])
+    jobs.note(1, "running", ["a=2"], slurm="12_1")
+    assert sweeping.finish(KeyboardInterrupt()) == 1
+    assert "sweep of 2 jobs: 1 running, 1 waiting" in capsys.readouterr().err
+    assert sweeping.finish() == 1
+    assert "sweep of 2 jobs: 2 lost" in capsys.readouterr().err
+
+
 def test_a_job_that_ends_without_a_word_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,6 +32,7 @@ class Adversarial:
             APR-P: both views share the weight of one (mean of their losses, not the sum), and an unmixed batch is two
             views, each with a random start of its own.
         views: as `Chain`.
+        global_pairs: as `Chain`.
         transforms: as `Chain`.
 
     Raises:
@@ -52,6 +53,7 @@ class Adversarial:
         bn_mode: BNMode = "train",
         compat: Literal["clean", "upstream"] = "clean",
         views: Pairing | None = None,
+        global_pairs: bool = False,
         **transforms: Transform,
     ) -> None:
         for name, value, choices in (
@@ -61,7 +63,7 @@ class Adversarial:
             if value not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
         self.attack, self.bn_mode, self.compat = attack, bn_mode, compat
-        self.chain = Chain(views, **transforms)
+        self.chain = Chain(views, global_pairs, **transforms)
 
     def for_model(self, model: nn.Module, precision: Callable[[], AbstractContextManager[Any]]) -> AttackedViews:
         """See `ModelAugmentation`."""

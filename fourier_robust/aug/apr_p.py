@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from torch import distributed
 
 from fourier_robust.aug.views import Params, Views
-from fourier_robust.fourier.recombine import recombine_partner
+from fourier_robust.fourier.recombine import recombine, recombine_partner
 
 
 class APRP:
@@ -26,6 +27,10 @@ class APRP:
         mean: per channel, pixels in [0,1]; needed for `space` "normalised".
         std: the same.
         compat: "clean" limits the recombined view to [0,1]; "upstream" leaves it unlimited, as the authors do.
+
+    Attributes:
+        global_pairs: in a run of several processes an image's partner may be another process's: all send each other
+            their images. Else it is of the process's own part of the batch, and smaller parts have fewer partners.
 
     Raises:
         ValueError: p outside [0,1], an unknown choice, or mean and std missing, of unequal length or not positive.
@@ -59,6 +64,7 @@ class APRP:
         ):
             if value not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+        self.global_pairs = False
         self.p = p
         self.channels = channels
         self.space = space
@@ -71,26 +77,51 @@ class APRP:
     def sample(self, shape: tuple[int, int, int, int], generator: torch.Generator) -> Params:
         """`mix` (bool, the batch's coin) and `partner`, (B,) int64: a uniform permutation, fixed points allowed.
 
-        Both are always drawn, so that what follows on the generator does not depend on the coin.
+        With `global_pairs` also `anyone`, the same, which stays as it is in a part of the batch (`aug.part`).
+
+        Coin and permutation are always drawn, so that what follows on the generator does not depend on the coin.
         """
         coin = torch.rand((), generator=generator, dtype=torch.float64).item()
-        return {"mix": coin < self.p, "partner": torch.randperm(shape[0], generator=generator)}
+        partner = torch.randperm(shape[0], generator=generator)
+        return {"mix": coin < self.p, "partner": partner} | ({"anyone": partner} if self.global_pairs else {})
 
     def apply(self, images: torch.Tensor, labels: torch.Tensor, params: Params) -> Views:
         """(B,C,H,W) in [0,1] and labels (B,) or (B,K) -> both views, or the clean one of weight 2."""
         if not params["mix"]:
             return Views(images[None], labels[None], (2.0,))
-        mixed = self._recombine(images, params["partner"])
+        if "anyone" in params and distributed.is_initialized():
+            mixed = self._recombine(_of_all(images), params["anyone"], images)
+        else:
+            mixed = self._recombine(images, params["partner"])
         if self.compat == "clean":
             mixed = mixed.clamp_(0, 1)
         return Views(torch.stack((images, mixed)), torch.stack((labels, labels)), (1.0, 1.0))
 
-    def _recombine(self, images: torch.Tensor, partner: torch.Tensor) -> torch.Tensor:
+    def _recombine(
+        self, donors: torch.Tensor, partner: torch.Tensor, images: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """`donors` with the amplitudes of their partners among them; or `images`, which may be others."""
+
+        def recombined(donors: torch.Tensor, images: torch.Tensor | None) -> torch.Tensor:
+            if images is None:
+                return recombine_partner(donors, partner, self.channels)
+            return recombine(images, donors[partner.to(donors.device, non_blocking=True)], self.channels)
+
         if self.space == "pixels":
-            return recombine_partner(images, partner, self.channels)
-        mean = self._mean.to(images.device, non_blocking=True)
-        std = self._std.to(images.device, non_blocking=True)
-        return recombine_partner((images - mean) / std, partner, self.channels).mul_(std).add_(mean)
+            return recombined(donors, images)
+        mean = self._mean.to(donors.device, non_blocking=True)
+        std = self._std.to(donors.device, non_blocking=True)
+        donors = (donors - mean) / std
+        return recombined(donors, None if images is None else (images - mean) / std).mul_(std).add_(mean)
+
+
+def _of_all(images: torch.Tensor) -> torch.Tensor:
+    """(N*B,C,H,W): the (B,C,H,W) images of all N processes, by rank."""
+    parts = [
+        torch.empty_like(images, memory_format=torch.contiguous_format) for _ in range(distributed.get_world_size())
+    ]
+    distributed.all_gather(parts, images.contiguous())
+    return torch.cat(parts)
 
 
 def _per_channel(name: str, values: Sequence[float] | None) -> torch.Tensor:

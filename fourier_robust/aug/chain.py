@@ -12,10 +12,18 @@ class Chain:
 
     Args:
         views: makes the views of the transformed batch (APR-P); None gives one view of weight 1.
+        global_pairs: in a run of several processes, `views` pairs images of the whole batch, not of a process's part.
         transforms: steps by name. The names are config keys, so ``aug.crop.padding=2`` reaches a step.
+
+    Raises:
+        ValueError: `global_pairs` with views that can't.
     """
 
-    def __init__(self, views: Pairing | None = None, **transforms: Transform) -> None:
+    def __init__(self, views: Pairing | None = None, global_pairs: bool = False, **transforms: Transform) -> None:
+        if global_pairs:
+            if views is None or not hasattr(views, "global_pairs"):
+                raise ValueError("global_pairs needs views that pair images over processes, as APR-P's do")
+            views.global_pairs = True
         self.views = views
         self.transforms = transforms
 

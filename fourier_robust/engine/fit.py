@@ -2,12 +2,15 @@
 
 Every random number derives from (seed, purpose, epoch or step), so no generator state is saved and a run that
 was stopped and resumed equals one that was not, bit for bit on the same CPU and number of threads.
+
+Several processes (`Job.team`) share every batch: order and augmentation are drawn for the whole batch in each of them,
+and each takes its rows. So they see what one process sees, and may resume what any number of them has begun.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,16 +19,21 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from fourier_robust.aug.part import part
 from fourier_robust.aug.views import Augmentation, ModelAugmentation, Views
 from fourier_robust.dataset.base import Batch
+from fourier_robust.engine.accumulate import micro_batches
+from fourier_robust.engine.distributed import Agreed, telling
 from fourier_robust.engine.interrupt import Interrupted, StopFlag, stop_on_signals
 from fourier_robust.engine.job import Job
 from fourier_robust.engine.loss import count_correct, views_loss
-from fourier_robust.engine.meter import Means, Meter
-from fourier_robust.engine.predict import Precision, autocast, predict
+from fourier_robust.engine.meter import Means, Meter, sentence
+from fourier_robust.engine.predict import Precision, autocast
 from fourier_robust.engine.process import bf16_pays
-from fourier_robust.errors import UserError
+from fourier_robust.engine.replicas import Replicas, share_start
+from fourier_robust.engine.validate import validate
 from fourier_robust.metric.outcome import outcome
+from fourier_robust.reg.none import NoRegularizer
 from fourier_robust.reg.step import Step
 from fourier_robust.run.seed import derive
 
@@ -38,7 +46,8 @@ class Trainer:
 
     Args:
         epochs: passes over the training split; the last checkpoint is the result.
-        batch_size: images per step, before views are made; the last incomplete batch of an epoch is dropped.
+        batch_size: images per step, of all processes together, before views are made; the last incomplete batch of an
+            epoch is dropped.
         precision: of forward and backward; ``auto`` is bf16 autocast where that is faster (`bf16_pays`), else float32.
         label_smoothing: in [0,1).
         ema_decay: keep an exponential moving average of the weights with this decay per step and report it.
@@ -75,10 +84,11 @@ class Trainer:
             One dict per epoch, the lines of train.csv.
 
         Raises:
-            UserError: the loss is not finite, or the training split is smaller than a batch.
+            UserError: the loss is not finite, the training split is smaller than a batch, the batch can't be shared
+                equally among the processes, or another process ended.
             Interrupted: SIGTERM or SIGINT came; a checkpoint of the step reached has been saved.
         """
-        with stop_on_signals() as flag:
+        with stop_on_signals() as flag, telling(job.team):
             return _Loop(self, job, flag).run(state)
 
 
@@ -89,7 +99,10 @@ class _Loop:
         self.settings, self.job, self.flag = settings, job, flag
         self.steps_per_epoch = len(job.train) // settings.batch_size
         if self.steps_per_epoch == 0:
-            raise UserError(f"trainer.batch_size={settings.batch_size} exceeds the {len(job.train)} training images")
+            raise Agreed(f"trainer.batch_size={settings.batch_size} exceeds the {len(job.train)} training images")
+        if settings.batch_size % job.team.size:
+            raise Agreed(f"trainer.batch_size={settings.batch_size} can't be shared by {job.team.size} processes")
+        self.rows = job.team.rows(settings.batch_size)
         self.precision: Precision = "fp32" if settings.precision == "fp32" else "bf16"
         if settings.precision == "auto" and not bf16_pays(job.device):
             self.precision = "fp32"
@@ -98,25 +111,28 @@ class _Loop:
         self.optimizer, self.rule = job.optim.build(
             job.model, settings.epochs, self.steps_per_epoch, settings.batch_size
         )
-        self.forward: Callable[[torch.Tensor], torch.Tensor] = torch.compile(job.model) if job.compiled else job.model
+        self.micro = micro_batches(job, self.precision)
         self.aug = _with_model(job, self.precision)
         self.average: AveragedModel | None = None
         self.generator = torch.Generator()
         self.step = 0
         self.history: list[dict[str, Any]] = []
-        self.meter = Meter(job.device)
-        self.figures = Means(job.device)
+        self.meter = Meter(job.device, team=job.team)
+        self.figures = Means(job.device, team=job.team)
         self.seconds = 0.0
         self.saved_step: int | None = None
 
     def run(self, state: Mapping[str, Any] | None) -> list[dict[str, Any]]:
         if state is None:
             self._initialise()
+            share_start(self.job.model, self.job.team)
         if self.settings.ema_decay is not None:
             rule = get_ema_multi_avg_fn(self.settings.ema_decay)
             self.average = AveragedModel(self.job.model, multi_avg_fn=rule, use_buffers=True)
         if state is not None:
             self._restore(state)
+        once = self.micro is None and isinstance(self.job.reg, NoRegularizer)
+        self.replicas = Replicas(self.job.model, self.job.team, once, self.job.compiled)
         while self.step < self.settings.epochs * self.steps_per_epoch:
             self._epoch(self.step // self.steps_per_epoch)
         return self.history
@@ -135,8 +151,8 @@ class _Loop:
             self.average.load_state_dict(state["average"])
         self.step = self.saved_step = state["step"]
         self.history = [dict(line) for line in state["history"]]
-        self.meter = Meter(self.job.device, state["meter"])
-        self.figures = Means(self.job.device, state.get("figures"))
+        self.meter = Meter(self.job.device, state["meter"], self.job.team)
+        self.figures = Means(self.job.device, state.get("figures"), self.job.team)
         self.seconds = state["seconds"]
 
     def _epoch(self, epoch: int) -> None:
@@ -144,25 +160,41 @@ class _Loop:
         generator = torch.Generator().manual_seed(derive(job.seed, "order", epoch))
         order = torch.randperm(len(job.train), generator=generator)[: self.steps_per_epoch * size]
         rest = order[(self.step - epoch * self.steps_per_epoch) * size :]
-        crop_seed = derive(job.seed, "crop", epoch)
         job.model.train()
         started = time.perf_counter() - self.seconds
         name = f"epoch {epoch + 1}/{self.settings.epochs}"
-        done = len(order) - len(rest)
-        with tqdm(total=len(order), initial=done, desc=name, unit="img", leave=False, disable=None) as bar:
-            for batch in job.train.batches(size, rest, seed=crop_seed, drop_last=True):
+        done, quiet = len(order) - len(rest), None if job.team.first else True
+        with tqdm(total=len(order), initial=done, desc=name, unit="img", leave=False, disable=quiet) as bar:
+            for batch in self._batches(rest, epoch):
                 self._train_step(batch)
                 bar.update(size)
                 if self.step % REFRESH_STEPS == 0:
                     self._stop_if_diverged()
                     bar.set_postfix(loss=f"{self.meter.loss:.3f}", acc=f"{self.meter.accuracy:.3f}", refresh=False)
-                if self.flag.signum is not None and self.step % self.steps_per_epoch:
+                signum = self._signal()
+                if signum and self.step % self.steps_per_epoch:
                     self.seconds = time.perf_counter() - started
-                    self._interrupt(self.flag.signum)
+                    self._interrupt(signum)
         self._stop_if_diverged()
         self._finish_epoch(epoch, time.perf_counter() - started)
-        if self.flag.signum is not None and epoch + 1 < self.settings.epochs:
-            self._interrupt(self.flag.signum)
+        signum = self._signal()
+        if signum and epoch + 1 < self.settings.epochs:
+            self._interrupt(signum)
+
+    def _batches(self, order: torch.Tensor, epoch: int) -> Iterator[Batch]:
+        """This process's rows of every batch of `order`."""
+        own = order.view(-1, self.settings.batch_size)[:, self.rows]
+        crop_seed = derive(self.job.seed, "crop", epoch)
+        return self.job.train.batches(own.shape[1], own.reshape(-1), seed=crop_seed, drop_last=True)
+
+    def _signal(self) -> int:
+        """The signal that came to any of the processes, or 0; all know of it after the same step."""
+        return int(self.job.team.largest(self.flag.signum or 0))
+
+    def _own(self, purpose: str) -> int:
+        """A seed of this step; the first process has that of a process alone."""
+        rank = self.job.team.rank
+        return derive(self.job.seed, purpose, self.step, *([rank] if rank else []))
 
     def _train_step(self, batch: Batch) -> None:
         job = self.job
@@ -170,16 +202,34 @@ class _Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         self.generator.manual_seed(derive(job.seed, "aug", self.step))
-        torch.manual_seed(derive(job.seed, "dropout", self.step))  # layers with dropout take no generator
-        shape = batch.images.shape
-        params = self.aug.sample((shape[0], shape[1], shape[2], shape[3]), self.generator)
+        torch.manual_seed(self._own("dropout"))  # layers with dropout take no generator
+        size, shape = self.settings.batch_size, batch.images.shape
+        params = self.aug.sample((size, shape[1], shape[2], shape[3]), self.generator)
+        if job.team.size > 1:
+            params = part(params, size, self.rows)
         views = self.aug.apply(batch.images, batch.labels, params)
         images = views.images.flatten(0, 1).contiguous(memory_format=self.layout)
         joint = self.precision == "fp32" and not job.compiled and job.reg.shares_pass(self.step)
+        logits, loss = self._pass(images, views, joint)
+        self.replicas.average_gradients()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.replicas.average_statistics()
+        if self.average is not None:
+            self.average.update_parameters(job.model)
+        with torch.no_grad():
+            self.meter.add(loss.detach(), count_correct(logits, views), shape[0], self.step)
+        self.step += 1
+
+    def _pass(self, images: torch.Tensor, views: Views, joint: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Forward, backward and penalty: (V,B,K) logits and the loss."""
+        job, forward = self.job, self.replicas.forward
+        if self.micro is not None:
+            return self.micro.backward(forward, images, views, self._criterion, self._own("dropout"))
         if joint:
             images = images.detach().requires_grad_()
         with autocast(job.device, self.precision):
-            logits = self.forward(images)
+            logits = forward(images)
         logits = logits.unflatten(0, views.images.shape[:2])
         loss = self._criterion(logits, views)
         if not joint:
@@ -187,29 +237,23 @@ class _Loop:
         self._regularize(
             Step(self.step, job.model, views, images, logits, loss, self._criterion, joint, self.generator)
         )
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.average is not None:
-            self.average.update_parameters(job.model)
-        with torch.no_grad():
-            self.meter.add(loss.detach(), count_correct(logits, views), shape[0], self.step)
-        self.step += 1
+        return logits, loss
 
     def _criterion(self, logits: torch.Tensor, views: Views) -> torch.Tensor:
         return views_loss(logits, views, self.settings.label_smoothing)
 
     def _regularize(self, step: Step) -> None:
-        self.generator.manual_seed(derive(self.job.seed, "reg", step.number))
+        self.generator.manual_seed(self._own("reg"))
         self.figures.add(self.job.reg.add_gradient(step))
 
     def _stop_if_diverged(self) -> None:
-        bad = self.meter.bad_step
+        bad = self.meter.whole().bad_step
         if bad is None:
             return
         good = "no checkpoint was written before it"
         if self.saved_step is not None:
             good = f"the last good checkpoint is last.pt of step {self.saved_step}"
-        raise UserError(f"the loss is not finite at step {bad} (epoch {bad // self.steps_per_epoch + 1}); {good}")
+        raise Agreed(f"the loss is not finite at step {bad} (epoch {bad // self.steps_per_epoch + 1}); {good}")
 
     def _interrupt(self, signum: int) -> None:
         self._stop_if_diverged()
@@ -220,29 +264,33 @@ class _Loop:
         raise Interrupted(signum, f"stopped {where}; saved; the same command goes on from here")
 
     def _finish_epoch(self, epoch: int, seconds: float) -> None:
-        settings, last = self.settings, epoch + 1 == self.settings.epochs
+        job, settings, last = self.job, self.settings, epoch + 1 == self.settings.epochs
+        meter = self.meter.whole()
         line: dict[str, Any] = {
             "epoch": epoch + 1,
             "step": self.step,
             "lr": self.optimizer.param_groups[0]["lr"],
-            "train_loss": self.meter.loss,
-            "train_accuracy": self.meter.accuracy,
+            "train_loss": meter.loss,
+            "train_accuracy": meter.accuracy,
             "val_loss": None,
             "val_error": None,
-            "images_per_s": (self.meter.images / seconds) if seconds > 0 else None,
+            "images_per_s": (meter.images / seconds) if seconds > 0 else None,
             "seconds": seconds,
             "precision": self.precision,
         } | {f"reg_{name}": mean for name, mean in self.figures.means().items()}
-        if self.job.val is not None and (last or (epoch + 1) % settings.val_every == 0):
-            result = outcome(*predict(self._reported(), self.job.val.batches(256), settings.val_precision)[:2])
-            line |= {"val_loss": float(result.nll.mean()), "val_error": float(result.wrong.mean())}
+        if job.val is not None and (last or (epoch + 1) % settings.val_every == 0):
+            seen = validate(self._reported(), job.val, settings.val_precision, job.team)
+            if seen is not None:
+                result = outcome(seen.logits, seen.labels)
+                line |= {"val_loss": float(result.nll.mean()), "val_error": float(result.wrong.mean())}
         self.history.append(line)
-        self.meter, self.seconds = Meter(self.job.device), 0.0
+        self.meter, self.seconds = Meter(job.device, team=job.team), 0.0
         self.figures.restart()
         if last or (epoch + 1) % settings.checkpoint_every == 0:
             self._checkpoint()
-        self.job.record(self.history)
-        tqdm.write(_sentence(line, settings.epochs))
+        if job.team.first:
+            job.record(self.history)
+        tqdm.write(sentence(line, settings.epochs))
 
     def _reported(self) -> nn.Module:
         return self.job.model if self.average is None else self.average.module
@@ -252,13 +300,15 @@ class _Loop:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "history": self.history,
-            "meter": self.meter.state(),
+            "meter": self.meter.whole().state(),
             "figures": self.figures.state(),
             "seconds": self.seconds,
         }
         if self.average is not None:  # the reported weights are the average's, so the raw ones go here
             state |= {"model": self.job.model.state_dict(), "average": self.average.state_dict()}
-        self.job.save(self.step, self._reported().state_dict(), state)
+        if self.job.team.first:
+            self.job.save(self.step, self._reported().state_dict(), state)
+        self.job.team.barrier()
         self.saved_step = self.step
 
 
@@ -267,11 +317,3 @@ def _with_model(job: Job, precision: Precision) -> Augmentation:
     if isinstance(job.aug, ModelAugmentation):
         return job.aug.for_model(job.model, lambda: autocast(job.device, precision))
     return job.aug
-
-
-def _sentence(line: Mapping[str, Any], epochs: int) -> str:
-    """An epoch's numbers as one printed line."""
-    text = f"epoch {line['epoch']:>3}/{epochs}  loss {line['train_loss']:.4f}  train acc {line['train_accuracy']:.4f}"
-    if line["val_error"] is not None:
-        text += f"  val loss {line['val_loss']:.4f}  val error {line['val_error']:.4f}"
-    return text + f"  {line['images_per_s']:.0f} img/s  {line['seconds']:.1f} s"

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from fourier_robust.arch.normalize import Normalized
 from fourier_robust.dataset.base import Batch
+from fourier_robust.engine.memory import in_halves
 from fourier_robust.engine.predict import Precision, autocast, memory_format
 from fourier_robust.errors import UserError
 
@@ -71,7 +72,7 @@ def input_gradients(
         parameter.requires_grad_(False)
     try:
         for batch in batches:
-            gradients = _gradients(model, batch, wanted, precision)
+            gradients = in_halves(lambda part: _gradients(model, part, wanted, precision), batch, torch.cat)
             finite = gradients.flatten(1).isfinite().all(1)
             if not finite.all():
                 bad = batch.indices[~finite.cpu()]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
 
 from fourier_robust.aug.views import Augmentation, ModelAugmentation
 from fourier_robust.dataset.base import Split
+from fourier_robust.engine.distributed import ALONE, Team
 from fourier_robust.reg.step import Step
 
 
@@ -49,8 +50,10 @@ class Job:
         seed: every draw derives from it.
         device: where model and data are.
         channels_last, compiled: how the forward pass is run; neither changes what is computed.
-        save: called with (step, weights, state) to write a checkpoint.
-        record: called with the history (one dict per epoch) after each epoch.
+        save: called with (step, weights, state) to write a checkpoint; by the first process of the team alone.
+        record: called with the history (one dict per epoch) after each epoch; as `save`.
+        micro_batch: images of a forward and backward pass, whose gradients add up to the step's; see `MicroBatches`.
+        team: the processes that share every batch; each has all of this, and the same seed.
     """
 
     model: nn.Module
@@ -65,3 +68,5 @@ class Job:
     compiled: bool
     save: Callable[[int, Mapping[str, torch.Tensor], Mapping[str, Any]], Any]
     record: Callable[[list[dict[str, Any]]], None]
+    micro_batch: int | Literal["auto"] | None = None
+    team: Team = ALONE

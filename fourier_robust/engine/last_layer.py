@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from fourier_robust.dataset.base import Batch
+from fourier_robust.engine.memory import in_halves
 from fourier_robust.engine.predict import Precision, autocast, evaluating, memory_format
 from fourier_robust.errors import UserError
 
@@ -112,22 +113,36 @@ def last_layer(
         features.append(inputs[0].detach().to("cpu", torch.float32, copy=True))
 
     hook = linear.layer.register_forward_pre_hook(keep) if linear is not None else None
+
+    def run(batch: Batch) -> LastLayer:
+        features.clear()
+        device = batch.images.device
+        images = batch.images.contiguous(memory_format=memory_format(device, precision))
+        logits, gradients = _differentiated(model, images, movers, precision)
+        known = features[0] if features else None
+        moved = []
+        for mover, gradient in zip(movers, gradients, strict=True):
+            with torch.inference_mode(), autocast(device, precision):
+                moved.append(model(mover.perturb(images, gradient)).float().cpu())
+        return LastLayer(logits.cpu(), known, moved, batch.labels.cpu())
+
     try:
         with evaluating(model), _frozen(model):
             for batch in batches:
-                features.clear()
-                device = batch.images.device
-                images = batch.images.contiguous(memory_format=memory_format(device, precision))
-                logits, gradients = _differentiated(model, images, movers, precision)
-                known = features[0] if features else None
-                moved = []
-                for mover, gradient in zip(movers, gradients, strict=True):
-                    with torch.inference_mode(), autocast(device, precision):
-                        moved.append(model(mover.perturb(images, gradient)).float().cpu())
-                yield LastLayer(logits.cpu(), known, moved, batch.labels.cpu())
+                yield in_halves(run, batch, _joined)
     finally:
         if hook is not None:
             hook.remove()
+
+
+def _joined(parts: list[LastLayer]) -> LastLayer:
+    known = [part.features for part in parts if part.features is not None]
+    return LastLayer(
+        torch.cat([part.logits for part in parts]),
+        torch.cat(known) if known else None,
+        [torch.cat(column) for column in zip(*(part.moved for part in parts), strict=True)],
+        torch.cat([part.labels for part in parts]),
+    )
 
 
 def _differentiated(

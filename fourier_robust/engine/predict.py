@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from fourier_robust.dataset.base import Batch
+from fourier_robust.engine.memory import in_halves
 from fourier_robust.engine.rebatch import Rebatch
 
 Precision = Literal["fp32", "bf16"]
@@ -39,6 +40,8 @@ def memory_format(device: torch.device, precision: Precision) -> torch.memory_fo
 
 def predict(model: nn.Module, batches: Iterable[Batch], precision: Precision = "fp32") -> Prediction:
     """Logits of every image of `batches`, in evaluation mode; the model's mode is restored afterwards.
+
+    A batch that does not fit into memory goes through in halves.
 
     Args:
         model: takes (B,C,H,W) in [0,1], gives (B,K); on the device of the batches.
@@ -110,11 +113,15 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _predict(model: nn.Module, batch: Batch, precision: Precision) -> Prediction:
-    """Of one batch, on its device; its indices on the CPU."""
-    device = batch.images.device
-    images = batch.images.contiguous(memory_format=memory_format(device, precision))
-    with torch.inference_mode(), autocast(device, precision):
-        return Prediction(model(images).float(), batch.labels, batch.indices)
+    """Of one batch, on its device; its indices on the CPU. In halves where memory runs out."""
+
+    def run(part: Batch) -> Prediction:
+        device = part.images.device
+        images = part.images.contiguous(memory_format=memory_format(device, precision))
+        with torch.inference_mode(), autocast(device, precision):
+            return Prediction(model(images).float(), part.labels, part.indices)
+
+    return in_halves(run, batch, _joined)
 
 
 def _joined(parts: list[Prediction]) -> Prediction:

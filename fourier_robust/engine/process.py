@@ -6,9 +6,11 @@ import ctypes
 import os
 import sys
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
+from fourier_robust.engine.distributed import launched
 from fourier_robust.errors import UserError
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -35,11 +37,21 @@ class Device:
     """Where and how a process computes; none of it is part of an experiment's identity.
 
     Args:
-        name: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:<index>``.
+        name: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:<index>``. Under torchrun every process
+            of a machine takes the CUDA device of its own number there.
         threads: CPU threads; None keeps OMP_NUM_THREADS, else all cores this process may use.
         keep_blocks: see `keep_big_blocks`; only on a CPU.
         channels_last: memory layout of training; with bf16 on a Zen 4 1.9 to 2.4 times faster than contiguous float32.
         compiled: run the training's forward and backward through torch.compile (gains on GPUs at small batches).
+        processes: above 1, the job starts so many processes on its machine by torchrun (one per GPU); how a job of a
+            sweep uses several. Without effect under torchrun.
+        sync_batch_norm: BatchNorm over the images of all processes in training, instead of those of each; CUDA only.
+        micro_batch: images of a training batch that go through the network at a time (on each process), their
+            gradients adding up: for less memory. ``auto`` takes all, and half as many whenever memory runs out. With
+            BatchNorm its statistics are those of so many images; without it the result is the same but for rounding.
+
+    Raises:
+        ValueError: a number out of its range.
     """
 
     name: str = "auto"
@@ -47,14 +59,23 @@ class Device:
     keep_blocks: bool = True
     channels_last: bool = True
     compiled: bool = False
+    processes: int = 1
+    sync_batch_norm: bool = False
+    micro_batch: int | Literal["auto"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.processes < 1:
+            raise ValueError(f"device.processes={self.processes} must be at least 1")
+        if isinstance(self.micro_batch, int) and self.micro_batch < 1:
+            raise ValueError(f"device.micro_batch={self.micro_batch} must be at least 1")
 
     def prepare(self) -> torch.device:
         """Set threads and allocator for this process, and return the device.
 
         Raises:
-            UserError: no such device here.
+            UserError: no such device here, or fewer than processes.
         """
-        device = _find(self.name)
+        device = _find(_own(self.name))
         threads = self.threads
         if threads is None and "OMP_NUM_THREADS" not in os.environ and hasattr(os, "sched_getaffinity"):
             threads = len(os.sched_getaffinity(0))
@@ -64,7 +85,26 @@ class Device:
             torch.set_num_threads(threads)
         if device.type == "cpu" and self.keep_blocks:
             keep_big_blocks()
+        if device.type == "cuda" and launched()[1] > 1:
+            torch.cuda.set_device(device)
+        if self.sync_batch_norm and device.type == "cpu":
+            raise UserError("device.sync_batch_norm needs CUDA: torch has it for GPUs only")
         return device
+
+
+def _own(name: str) -> str:
+    """Under torchrun, the CUDA device that is this process's; else `name`."""
+    _, size, local = launched()
+    if size == 1 or name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return name
+    if name not in ("auto", "cuda"):
+        raise UserError(f"device.name={name} with {size} processes: use auto, cuda or cpu, each takes its own device")
+    if torch.cuda.is_available() and local >= torch.cuda.device_count():
+        raise UserError(
+            f"process {local + 1} of this machine has no CUDA device of its own, it has {torch.cuda.device_count()}; "
+            "start fewer (--nproc-per-node, device.processes), or take device.name=cpu"
+        )
+    return f"cuda:{local}"
 
 
 def _find(name: str) -> torch.device:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fourier_robust.metric.bootstrap import counts_of_groups
 from fourier_robust.metric.effective_robustness import LogitLine, fit_logits, logit
-from fourier_robust.metric.rank_correlation import Correlation, pearson, spearman
+from fourier_robust.metric.rank_correlation import Correlation, pearson, spearman_matrix
 from fourier_robust.report.population import Metric, Population
 
 LEAST = 5  # runs for a rank correlation or a line
@@ -83,12 +83,7 @@ def ranks(population: Population, generator: np.random.Generator) -> Ranks:
     if len(kept) < 2:
         raise TooFew(lack("rank correlation", f"{LEAST} runs with two metrics", population))
     counts = counts_of_groups(population.method_of, generator, DRAWS)
-    turned = [one.values * (one.better or 1) for one in kept]
-    pairs = [[Correlation(1.0, 1.0, 1.0, 0)] * len(kept) for _ in kept]
-    for first, x in enumerate(turned):
-        pairs[first][first] = Correlation(1.0, 1.0, 1.0, int((~np.isnan(x)).sum()))
-        for second in range(first):
-            pairs[first][second] = pairs[second][first] = spearman(x, turned[second], counts)
+    pairs = spearman_matrix(np.stack([one.values * (one.better or 1) for one in kept]), counts)
     left = tuple(one.name for one in population.metrics if one not in kept)
     return Ranks(tuple(kept), tuple(map(tuple, pairs)), left)
 

@@ -15,6 +15,7 @@ from fourier_robust.report.population import Population
 PER_METRIC = 3  # runs per metric for a factor analysis
 PER_GROUP = 5  # methods per group for a classifier of groups
 GROUPINGS = 4  # at most
+GROUPS = 12  # to be told apart, at most: the classifier's time grows with their number cubed
 FOLDS = 10  # of the classifier, at most; as many as there are methods below that
 
 
@@ -154,7 +155,7 @@ def groupings(population: Population, kept: np.ndarray) -> list[tuple[str, np.nd
         ways.append((key, [_plain(one[key]) for one in settings]))
     found: dict[tuple[int, ...], tuple[str, np.ndarray]] = {}
     for name, labels in ways:
-        if 2 <= len(set(labels)) <= max(2, len(labels) // PER_GROUP):
+        if 2 <= len(set(labels)) <= min(GROUPS, max(2, len(labels) // PER_GROUP)):
             seen = list(dict.fromkeys(labels))
             found.setdefault(tuple(seen.index(label) for label in labels), (name, np.array(labels)))
     return list(found.values())

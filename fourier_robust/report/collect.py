@@ -1,6 +1,6 @@
 """Find what evaluations left, and read the rows that a report shows, with the receipt of each.
 
-A little over 200 lines: reading, and one clear line for each thing that can't be read.
+Above 300 lines: reading, and one clear line for each thing that can't be read.
 """
 
 from __future__ import annotations
@@ -11,19 +11,25 @@ import io
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from fourier_robust.errors import UserError
 from fourier_robust.report.selection import Selector, first_match
+from fourier_robust.report.units import locale_hint, wrong_unit
 from fourier_robust.run.folder import LAUNCH_LEAVES, LAUNCH_SETTINGS
 from fourier_robust.run.results import COLUMNS, Row
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+FIRST, LAST = COLUMNS.index("suite"), COLUMNS.index("metric") + 1
+KEY = COLUMNS[FIRST:LAST]
+KEY_OF = itemgetter(*range(FIRST, LAST))
 NOT_RESULTS = {"outcomes", "predictions"}  # folders that hold nothing to read here, and many files
 
 
@@ -69,7 +75,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Found:
-    """A row, where it comes from, and the place in ``columns`` that chose it."""
+    """A row, where it comes from, and the place in ``columns`` that chose it; -1 where it is in no table."""
 
     row: Row
     receipt: Receipt
@@ -82,27 +88,34 @@ class Collected:
 
     Attributes:
         found: the rows chosen for tables.
+        also: the rows chosen for what stands below the tables; those of `found` may be among them.
         receipts: of all results read, in order.
-        lines: all rows as they stand in the files, each behind the folder that holds it; for rows.csv.
+        lines: a text per file: its rows as they stand there, each behind the folder that holds it; for rows.csv.
         skipped: one sentence for each thing that was not read, and why.
     """
 
     found: list[Found] = field(default_factory=list)
+    also: list[Found] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
     def rows_csv(self) -> str:
         """All rows as one CSV."""
-        return ",".join(("folder", *COLUMNS)) + "\n" + "".join(self.lines)
+        return "".join([",".join(("folder", *COLUMNS)) + "\n", *self.lines])
 
 
 class Unreadable(Exception):
     """A file that is not as this project's suites write it; the message says where."""
 
 
-def collect(places: Sequence[str], selectors: Sequence[Selector]) -> Collected:
+def collect(places: Sequence[str], selectors: Sequence[Selector], also: Sequence[Selector] = ()) -> Collected:
     """All results below `places` (folders or globs), each folder once.
+
+    Args:
+        places: where to look.
+        selectors: of the rows for tables.
+        also: of the rows for what stands below the tables.
 
     Raises:
         UserError: a place is not there, or nothing readable lies below.
@@ -115,7 +128,7 @@ def collect(places: Sequence[str], selectors: Sequence[Selector]) -> Collected:
     runs: dict[Path, Run] = {}
     parsed: dict[str, Mapping[str, str]] = {}
     collected = Collected()
-    chosen: dict[tuple[str, ...], int | None] = {}
+    choice = Choice(selectors, also)
     own = {(run_folder(folder), folder.name.split(".")[0]) for folder in folders}
     for path in files:
         folder = path.parent
@@ -127,14 +140,17 @@ def collect(places: Sequence[str], selectors: Sequence[Selector]) -> Collected:
             if where not in runs:
                 runs[where] = _run(where, where.relative_to(shared).as_posix(), parsed)
             receipt = Receipt(runs[where], folder.name, folder, content)
-            found, lines = _rows(path, shown, receipt, selectors, chosen, skip)
+            found, others, lines = _rows(path, shown, receipt, choice, skip)
         except Unreadable as reason:
             collected.skipped.append(f"{shown}: {reason}; left out")
             continue
-        collected.lines += lines
         if lines:
+            collected.lines.append(lines)
             collected.receipts.append(receipt)
             collected.found += found
+            collected.also += others
+        elif not skip:
+            collected.skipped.append(f"{shown}: results.csv has no rows; left out")
     if not collected.receipts:
         raise UserError(f"nothing readable below {', '.join(places)}: {collected.skipped[0]}")
     return collected
@@ -217,15 +233,49 @@ def _run(folder: Path, shown: str, parsed: dict[str, Mapping[str, str]]) -> Run:
     return Run(folder, shown, settings, config, training)
 
 
+class Choice:
+    """Which rows are wanted, asked once per kind of row.
+
+    Args:
+        selectors: of the rows for tables.
+        also: of further rows.
+    """
+
+    def __init__(self, selectors: Sequence[Selector], also: Sequence[Selector]) -> None:
+        self._selectors, self._also = selectors, also
+        self._known: dict[tuple[str, ...], Chosen | None] = {}
+
+    def of(self, keys: Sequence[tuple[str, ...]]) -> list[Chosen | None]:
+        """What becomes of rows of `keys` (texts of ``suite`` to ``metric``); None where nothing asks for them."""
+        for key in dict.fromkeys(keys):
+            if key not in self._known:
+                row = dict(zip(KEY, key, strict=True))
+                place, also = first_match(self._selectors, row), first_match(self._also, row) is not None
+                self._known[key] = Chosen(place, also, _fields(key)) if also or place is not None else None
+        return list(map(self._known.__getitem__, keys))
+
+
+class Chosen(NamedTuple):
+    """The place of the selector of a table or None, whether `also`, and the fields; None where they can't be read."""
+
+    place: int | None
+    also: bool
+    fields: tuple[Any, ...] | None
+
+
+def _fields(key: tuple[str, ...]) -> tuple[Any, ...] | None:
+    suite, dataset, corruption, severity, attack, eps, score, metric = key
+    try:
+        level, size = int(severity) if severity else None, float(eps) if eps else None
+    except ValueError:
+        return None
+    return suite, dataset, corruption or None, level, attack or None, size, score or None, metric
+
+
 def _rows(
-    path: Path,
-    shown: str,
-    receipt: Receipt,
-    selectors: Sequence[Selector],
-    chosen: dict[tuple[str, ...], int | None],
-    skip: set[str],
-) -> tuple[list[Found], list[str]]:
-    """The rows of one file that `selectors` take, and all its lines; those of the suites in `skip` in neither."""
+    path: Path, shown: str, receipt: Receipt, choice: Choice, skip: set[str]
+) -> tuple[list[Found], list[Found], str]:
+    """The rows of one file that are wanted, in tables and also, and all its lines; without the suites in `skip`."""
     try:
         text = path.read_text()
         lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
@@ -233,31 +283,40 @@ def _rows(
         raise Unreadable(f"results.csv is damaged ({error})") from None
     if not lines or tuple(lines[0]) != COLUMNS:
         given = ",".join(lines[0]) if lines else "none"
-        raise Unreadable(f"results.csv has other columns than this version writes: {given}")
-    found, kept = [], []
-    suite, key_end = COLUMNS.index("suite"), COLUMNS.index("metric") + 1
-    for number, cells in enumerate(lines[1:], 2):
-        if len(cells) != len(COLUMNS):
-            raise Unreadable(f"results.csv is damaged (line {number} has {len(cells)} of {len(COLUMNS)} fields)")
-        if skip and cells[suite].split("-")[0] in {name.split("-")[0] for name in skip}:
+        hint = locale_hint(lines[0]) if lines else ""
+        raise Unreadable(f"results.csv has other columns than this version writes: {given}{hint}")
+    kept = lines[1:]
+    if not set(map(len, kept)) <= {len(COLUMNS)}:
+        number, bad = next((at, cells) for at, cells in enumerate(kept, 2) if len(cells) != len(COLUMNS))
+        what = f"line {number} has {len(bad)} of {len(COLUMNS)} fields{locale_hint(bad)}"
+        raise Unreadable(f"results.csv is damaged ({what})")
+    skipped = {name.split("-")[0] for name in skip}
+    numbers: Sequence[int] = range(2, len(kept) + 2)
+    if skipped:
+        numbers = [at for at, cells in enumerate(kept, 2) if cells[FIRST].split("-")[0] not in skipped]
+        kept = [kept[at - 2] for at in numbers]
+    found, others = [], []
+    for number, cells, chosen in zip(numbers, kept, choice.of(list(map(KEY_OF, kept))), strict=True):
+        if chosen is None:
             continue
-        kept.append(cells)
-        receipt.first = receipt.first or dict(zip(COLUMNS, cells, strict=True))
-        key = tuple(cells[suite:key_end])
-        if key not in chosen:
-            chosen[key] = first_match(selectors, dict(zip(COLUMNS, cells, strict=True)))
-        place = chosen[key]
-        if place is not None:
-            row = _row(cells, number)
-            if math.isfinite(row.value):
-                found.append(Found(row, receipt, place))
+        row = _row(cells, number, chosen.fields)
+        if math.isfinite(row.value):
+            if not 0 <= row.value <= 1 and (wrong := wrong_unit(row.metric, row.value)):
+                raise Unreadable(f"results.csv is damaged (line {number}: {wrong})")
+            one = Found(row, receipt, -1 if chosen.place is None else chosen.place)
+            if chosen.place is not None:
+                found.append(one)
+            if chosen.also:
+                others.append(one)
     receipt.rows = len(kept)
-    if not skip and '"' not in text and "\r" not in text:
+    if kept:
+        receipt.first = dict(zip(COLUMNS, kept[0], strict=True))
+    if kept and not skip and '"' not in text and "\r" not in text:
         prefix = _field(shown) + ","
-        return found, [prefix + line + "\n" for line in text.split("\n")[1:] if line]
+        return found, others, prefix + text.split("\n", 1)[1].rstrip("\n").replace("\n", "\n" + prefix) + "\n"
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([shown, *cells] for cells in kept)
-    return found, buffer.getvalue().splitlines(keepends=True)
+    return found, others, buffer.getvalue()
 
 
 def _field(text: str) -> str:
@@ -266,7 +325,22 @@ def _field(text: str) -> str:
     return buffer.getvalue()
 
 
-def _row(cells: Sequence[str], number: int) -> Row:
+def _row(cells: Sequence[str], number: int, fields: tuple[Any, ...] | None) -> Row:
+    """A row, its key read before; texts that many rows share are kept once."""
+    run, tail = cells[0], cells[LAST:]
+    if fields is not None and run and all(tail[5:9]):
+        value, low, high, n, better, train_dataset, arch, aug, reg, seed = tail
+        try:
+            numbers = float(value), float(low) if low else None, float(high) if high else None, int(n), better == "true"
+            return Row(sys.intern(run), *(*fields, *numbers, *map(sys.intern, (train_dataset, arch, aug, reg)),
+                                          int(seed) if seed else None))  # fmt: skip
+        except ValueError:
+            pass
+    return _slow_row(cells, number)
+
+
+def _slow_row(cells: Sequence[str], number: int) -> Row:
+    """The same, saying what can't be read."""
     named = dict(zip(COLUMNS, cells, strict=True))
     reader = {"severity": int, "eps": float, "value": float, "ci_low": float, "ci_high": float, "n": int, "seed": int}
     values: dict[str, Any] = {}
@@ -274,7 +348,9 @@ def _row(cells: Sequence[str], number: int) -> Row:
         try:
             values[name] = reader[name](text) if name in reader and text else text or None
         except ValueError:
-            raise Unreadable(f"results.csv is damaged (line {number}: {name} is {text!r})") from None
+            raise Unreadable(
+                f"results.csv is damaged (line {number}: {name} is {text!r}{locale_hint([text])})"
+            ) from None
     for name in ("value", "n"):
         if values[name] is None:
             raise Unreadable(f"results.csv is damaged (line {number}: {name} is empty)")

@@ -8,6 +8,7 @@ from typing import Any
 
 from fourier_robust.report.method_table import Cell, Column, Method, MethodTable, direction, shown
 from fourier_robust.report.receipts import Receipts, flags_of
+from fourier_robust.report.section import Numbers, Section
 from fourier_robust.run.results import csv_text
 
 LEGEND = (
@@ -27,6 +28,7 @@ class Report:
     tables: Sequence[MethodTable]
     receipts: Receipts
     warnings: Sequence[str]
+    sections: Sequence[Section] = ()
 
     @property
     def legend(self) -> str:
@@ -74,7 +76,28 @@ def markdown(report: Report) -> str:
             lines.append(_line([*map(_escape, method_names(table, method)), *numbers]))
         below = [f"- **{_escape(f'{suite}: {name}')}** {_escape(text)}" for suite, name, text in notes(table)]
         lines += ["", *below, ""]
+    for section in report.sections:
+        lines += _section(section)
     return "\n".join(lines)
+
+
+def _section(section: Section) -> list[str]:
+    """Notes, the open table, and of each picture its sentence and its numbers; numbers of several pictures once."""
+    lines = [f"## {_escape(section.title)}", ""]
+    for note in section.notes:
+        lines += [_escape(note), ""]
+    if section.table is not None:
+        lines += [*_numbers(section.table), ""]
+    for place, picture in enumerate(section.pictures):
+        lines += [f"### {_escape(picture.title)}", "", f"(A picture in index.html.) {_escape(picture.alternative)}", ""]
+        if all(picture.numbers is not before.numbers for before in section.pictures[:place]):
+            lines += [*_numbers(picture.numbers), ""]
+    return lines
+
+
+def _numbers(numbers: Numbers) -> list[str]:
+    head = [_line(map(_escape, numbers.columns)), _line(["---"] * len(numbers.columns))]
+    return head + [_line(map(_escape, row)) for row in numbers.rows]
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -5,10 +5,12 @@ A little over 200 lines: columns, cells, marks.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 import numpy as np
 
@@ -146,7 +148,7 @@ def _columns(found: Sequence[Found], methods: Sequence[Method]) -> list[Column]:
     columns = []
     for key in sorted(named, key=lambda key: _numbers_last(key)):
         same: dict[tuple[str, ...], list[Found]] = {}
-        for one, signature in zip(named[key], _signatures(named[key]), strict=True):
+        for one, signature in zip(named[key], signatures(named[key]), strict=True):
             same.setdefault(signature, []).append(one)
         for letter, signature in zip(_letters(len(same)), sorted(same), strict=True):
             columns.append(_column(same[signature], signature, list(same), letter, place_of))
@@ -201,7 +203,7 @@ def _column(
     )
 
 
-def _signatures(rows: Sequence[Found]) -> list[tuple[str, ...]]:
+def signatures(rows: Sequence[Found]) -> list[tuple[str, ...]]:
     """Per row what its number means: definition, identity of the data, settings of the suite that all receipts name.
 
     The order of a tuple is the same for all; equal tuples mean numbers that may stand in one column.
@@ -223,8 +225,13 @@ def _signatures(rows: Sequence[Found]) -> list[tuple[str, ...]]:
 def suite_settings(receipt: Receipt, metric: str) -> dict[str, str]:
     """The suite's settings that say what its numbers mean, flat, as JSON."""
     suite = (receipt.content.get("config") or {}).get("suite") or {}
-    kept = SELECTION - ({"attacks"} if metric == "worst_case" else set())
-    return {key: text for key, text in flatten(suite).items() if not kept & set(key.split("."))}
+    return _settings(json.dumps(suite), metric == "worst_case")
+
+
+@lru_cache(maxsize=4096)
+def _settings(suite: str, with_attacks: bool) -> dict[str, str]:
+    kept = SELECTION - ({"attacks"} if with_attacks else set())
+    return {key: text for key, text in flatten(json.loads(suite)).items() if not kept & set(key.split("."))}
 
 
 def definition_of(one: Found) -> str:

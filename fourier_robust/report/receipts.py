@@ -178,12 +178,14 @@ def warnings_of(
     if unknown:
         said.append(f"no config.yaml, so runs of equal names count as one method: {_listed(unknown)}")
     for table in tables:
+        mixed_in: dict[str, list[str]] = {}
         for column in table.columns:
-            name = f"{table.train_dataset}, {column.suite}: {column.name}"
+            name = f"{column.suite}: {column.name}"
             if len(column.precisions) > 1:
-                said.append(f"{name}: measured in {' and '.join(column.precisions)}")
+                mixed_in.setdefault(f"measured in {' and '.join(column.precisions)}", []).append(name)
             if len(column.images) > 1:
-                said.append(f"{name}: n from {column.images[0]:,} to {column.images[-1]:,}")
+                mixed_in.setdefault(f"n from {column.images[0]:,} to {column.images[-1]:,}", []).append(name)
+        said += [f"trained on {table.train_dataset}, {what}: {_listed(names)}" for what, names in mixed_in.items()]
     apart = [f"{column.suite}: {column.metric}" for table in tables for column in table.columns if column.mark]
     if apart:
         said.append(f"equal names, different definitions, settings or data, apart: {', '.join(dict.fromkeys(apart))}")

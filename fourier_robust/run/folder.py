@@ -66,9 +66,12 @@ class RunFolder:
         write_text(self.path / name, json.dumps(content, indent=2) + "\n")
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """The content of `name`, or an empty dict where the file is absent."""
-        path = self.path / name
-        return json.loads(path.read_text()) if path.exists() else {}
+        """The content of `name`, or an empty dict where the file is absent or damaged."""
+        try:
+            content = json.loads((self.path / name).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
 
     def status(self) -> str | None:
         """``running``, ``done``, ``failed``, ``preempted``, or None for a folder never used."""

@@ -31,7 +31,11 @@ class Jobs:
     folder: Path
 
     def note(self, number: int, state: str, overrides: Sequence[str], **details: Any) -> None:
-        """``running``, ``done``, ``skipped``, ``elsewhere`` (another process does it), ``failed`` or ``preempted``."""
+        """Note its state.
+
+        ``waiting`` in a queue, ``running``, ``done``, ``skipped`` (had been done), ``elsewhere`` (another process does
+        it), ``preempted`` (stopped by a signal), ``failed``, or ``lost`` (ended without a word).
+        """
         content = {"job": number, "state": state, "overrides": list(overrides)} | details
         write_text(self.folder / "jobs" / f"{number}.json", json.dumps(content, indent=2) + "\n")
 

@@ -29,7 +29,7 @@ class TrainRecord:
 
     Attributes:
         state: the trainer's state to go on from, or None for a fresh start.
-        warnings: about checkpoints that could not be read.
+        warnings: about checkpoints and notes that could not be read.
 
     Raises:
         UserError: no checkpoint that is there can be read.
@@ -54,6 +54,9 @@ class TrainRecord:
         self._weights: str | None = None  # file of the last checkpoint read or saved
         if resume:
             self._read()
+            for name in ("run.json", "status.json"):
+                if (folder.path / name).exists() and not folder.read_json(name):
+                    self.warnings.append(f"{folder.path / name} is damaged; what it said of earlier launches is lost")
 
     @property
     def step(self) -> int:

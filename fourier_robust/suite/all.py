@@ -12,7 +12,7 @@ from fourier_robust.suite.base import Condition
 
 HEADLINES = (
     *("error", "mean_error", "ece", "auroc", "low", "high"),
-    *("worst_case", "follows_phase", "gap", "mean_accuracy"),
+    *("worst_case", "follows_phase", "gap", "mean_accuracy", "best_error"),
 )
 
 

@@ -63,8 +63,8 @@ class FewShot:
     Raises:
         ValueError: an unknown set or rule, or a setting out of range.
 
-    Source: `fewshot_lsr` of google-research/big_vision: probe, shots, three draws, the penalty 1024 ("fixed"); that of an
-        older public form, read in a copy: penalties 2^-10 to 2^20, chosen by rank on test images ("test_rank").
+    Source: `fewshot_lsr` of google-research/big_vision: probe, shots, three draws, the penalty 1024 ("fixed"); that of
+        an older public form, read in a copy: penalties 2^-10 to 2^20, chosen by rank on test images ("test_rank").
     Deviates: "loo", the default, is neither's; draws are from our own generators.
     """
 

@@ -207,8 +207,9 @@ class OutOfDistribution:
         """Conventions, numbers of images, sets left out; after `measure`."""
         return [self._summary, CONVENTIONS, f"{INTERVAL}, {self.replicates} replicates; {OF_MEAN}", *self._said]
 
-    def files(self, outcomes: Mapping[Condition, Observed], who: str) -> Mapping[str, bytes]:
-        """Histograms of every score, and the ROC curves of the first; see `FilesSuite.files`."""
+    def files(self, outcomes: Mapping[Condition, Observed], who: str) -> Mapping[str, bytes | Mapping[str, Any]]:
+        """Histograms of every score, the ROC curves of the first, and both as arrays; see `FilesSuite.files`."""
+        from fourier_robust.report.ood_arrays import score_arrays
         from fourier_robust.report.ood_figure import histograms_png, roc_png
 
         title, first = f"{who}\n{self._summary}", next(iter(self._scored))
@@ -216,7 +217,11 @@ class OutOfDistribution:
             name: (one.inside.numpy(), {key: values.numpy() for key, values in one.outside.items()})
             for name, one in self._scored.items()
         }
-        return {"scores.png": histograms_png(title, every), "roc.png": roc_png(title, first, *every[first])}
+        return {
+            "scores.png": histograms_png(title, every),
+            "roc.png": roc_png(title, first, *every[first]),
+            "scores.npz": score_arrays(self._inside.dataset, every),
+        }
 
     def _crop_of(self, dataset: Dataset) -> Crop:
         if self.resize == 0:

@@ -11,6 +11,7 @@ from pathlib import Path
 SCRIPTS = (
     *("startup", "apr_p", "apr_s", "crop_flip", "train_loop", "precision"),
     *("corruptions", "sensitivity", "heatmap", "fourier_reg", "attacks", "ood"),
+    *("bootstrap", "decode", "ddp", "report"),
 )
 
 

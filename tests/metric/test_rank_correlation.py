@@ -7,7 +7,13 @@ import pytest
 from scipy import stats
 
 from fourier_robust.metric.bootstrap import counts_of_groups
-from fourier_robust.metric.rank_correlation import average_ranks, pearson, spearman, weighted_ranks
+from fourier_robust.metric.rank_correlation import (
+    average_ranks,
+    pearson,
+    spearman,
+    spearman_matrix,
+    weighted_ranks,
+)
 
 
 def pair(ties: int = 5, n: int = 25) -> tuple[np.ndarray, np.ndarray]:
@@ -52,6 +58,21 @@ def test_what_has_no_correlation() -> None:
     assert np.isnan(spearman(x, np.ones(25)).value)
     assert spearman(x, np.full(25, np.nan))[3] == 0
     assert np.isnan(pearson(x[:1], x[:1]))
+
+
+def test_all_pairs_at_once_are_the_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fourier_robust.metric.rank_correlation.DRAWS_AT_ONCE", 7)
+    generator = np.random.default_rng(0)
+    values = generator.integers(0, 9, (6, 20)).astype(float)
+    values[1] += values[0]
+    values[2, :4] = values[3, 2:9] = np.nan
+    values[4], values[5, 1:] = 3.0, np.nan  # without spread; one model
+    counts = counts_of_groups(np.arange(20), generator, 40)
+    found = spearman_matrix(values, counts)
+    for first in range(6):
+        for second in range(6):
+            wanted = spearman(values[first], values[second], counts)
+            assert found[first][second] == pytest.approx(wanted, abs=1e-12, nan_ok=True), (first, second)
 
 
 def test_monotone_is_one() -> None:

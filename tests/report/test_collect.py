@@ -162,3 +162,12 @@ def test_receipts_are_read_whole(tmp_path: Path) -> None:
     (receipt,) = read(tmp_path).receipts
     assert receipt.content == json.loads((results / "eval.json").read_text())
     assert receipt.first["arch"] == "speednet"
+
+
+def test_a_table_without_rows_is_named(tmp_path: Path) -> None:
+    run(tmp_path / "a", [row()])
+    empty = run(tmp_path / "b", [row()]) / "results.csv"
+    empty.write_text(empty.read_text().splitlines()[0] + "\n")
+    assert read(tmp_path).skipped == ["b/eval/clean: results.csv has no rows; left out"]
+    with pytest.raises(UserError, match=r"clean: results.csv has no rows"):
+        read(tmp_path / "b")

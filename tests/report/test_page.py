@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import builtins
 import csv
+import hashlib
 import io
 import re
 import shutil
@@ -17,6 +19,10 @@ from report.synthetic import edit, row, run
 from support import compose_config
 
 from fourier_robust.errors import UserError
+from fourier_robust.report.markdown import Report
+from fourier_robust.report.page import page, template
+from fourier_robust.report.receipts import Receipts
+from fourier_robust.report.section import Numbers, Picture, Section
 from fourier_robust.reporting import report
 
 REFERENCE = Path(__file__).parents[2] / "outputs" / "reference"
@@ -44,8 +50,13 @@ class Page(HTMLParser):
         self.tags.append(tag)
         self.ids += [str(given["id"])] if "id" in given else []
         self.links += [str(given[name]) for name in ("href", "src") if name in given]
-        if tag not in ("meta", "br", "wbr"):
+        if tag not in ("meta", "br", "wbr", "input"):
             self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if self.open[-1:] == [tag]:
+            self.open.pop()
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -58,10 +69,13 @@ def test_reference_twice_gives_the_same_bytes_and_whole_pages(tmp_path: Path) ->
     page = Page(first["index.html"])
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
-    assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
-    assert all(link.startswith("#") for link in page.links)
-    assert not {"script", "link", "img", "iframe"} & set(page.tags)
-    assert "url(" not in first["index.html"]
+    assert {link.removeprefix("#") for link in page.links if link.startswith("#")} <= set(page.ids)
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.links)
+    assert not {"link", "img", "iframe"} & set(page.tags)
+    (script,) = re.findall(r"<script>(.*?)</script>", first["index.html"], re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"default-src 'none'; script-src 'sha256-{digest}';" in first["index.html"]
+    assert "url(" not in first["index.html"].replace("url(#", "")
     assert len(first["index.html"]) < 5 * 2**20
     found = [path for path in REFERENCE.rglob("results.csv") if (path.parent / "eval.json").exists()]
     files = [path for path in found if path.parent.name.split(".")[0] != "all"]  # those repeat what lies beside them
@@ -114,7 +128,7 @@ def test_empty_cells_are_empty_everywhere(tmp_path: Path) -> None:
         ({"remarks": ["PARTIAL SET: 2 of the 15"]}, "1 of 2 evaluations of partial sets: r2"),
         ({"conditions_measured": 0}, "1 of 2 evaluations of partial sets: r2"),
         ({"fourier_robust": "0.2.0"}, "mixed versions of fourier_robust: 0.1.0 (1), 0.2.0 (1)"),
-        ({"config": {"precision": "bf16"}}, "cifar10, clean: error: measured in bf16 and fp32"),
+        ({"config": {"precision": "bf16"}}, "trained on cifar10, measured in bf16 and fp32: clean: error"),
         (
             {"definitions": {"error": "other"}},
             "equal names, different definitions, settings or data, apart: clean: error",
@@ -154,6 +168,49 @@ def test_no_text_of_a_run_is_markup(tmp_path: Path) -> None:
     assert r"\<b\>&\_%\|\\" in files["tables.md"]
 
 
+def test_pictures_stand_below_the_tables_with_their_numbers(tmp_path: Path) -> None:
+    of = {"suite": "corruptions", "dataset": "cifar10_c_generated", "corruption": "fog"}
+    run(
+        tmp_path / "runs/a",
+        [row(value=0.25, severity=1, **of), row(value=0.375, severity=2, **of)],
+        suite="corruptions",
+    )
+    files = make(tmp_path / "out", f"runs={tmp_path}/runs")
+    section = files["index.html"].split('<section id="severity-')[1].split("</section>")[0]
+    assert section.count("<svg ") == 2
+    assert 'role="img" aria-label="Mean error in percent' in section
+    assert section.count("<details><summary>Numbers</summary>") == 1  # both pictures have the same
+    assert '<th scope="row">standard</th><td>fog</td><td>25.00</td><td>37.50</td>' in section
+    assert "| standard | fog | 25.00 | 37.50 |" in files["tables.md"]
+    assert "<svg" not in make(tmp_path / "none", f"runs={tmp_path}/runs", "drawn=0")["index.html"]
+
+
+def test_what_can_not_be_drawn_stands_among_the_warnings(tmp_path: Path) -> None:
+    run(tmp_path / "runs/a", [row()])
+    (tmp_path / "runs/a/train.csv").write_text("epoch,train_loss\n1,much\n")
+    page = make(tmp_path / "out", f"runs={tmp_path}/runs")["index.html"]
+    assert "<li>a: train.csv is damaged (could not convert string to float: &#39;much&#39;); not drawn</li>" in page
+
+
+def test_two_sets_and_a_paper(tmp_path: Path) -> None:
+    for name, value in (("a", 0.1), ("b", 0.2)):
+        run(tmp_path / name, [row(value=value)], checkpoint={"sha256": name})
+    page = make(tmp_path / "out", f"runs={tmp_path}/a", f"runs_b={tmp_path}/b", "paper=apr")["index.html"]
+    assert '<section id="changes">' in page
+    assert '<section id="published-apr">' in page
+    assert len(Page(page).ids) == len(set(Page(page).ids))
+
+
+def test_ids_of_drawings_do_not_meet() -> None:
+    drawing = '<svg><defs><clipPath id="p"/></defs><g clip-path="url(#p)"/><use href="#p"/><text> id="p"</text></svg>'
+    sections = [Section(key, key, pictures=[Picture("", drawing, "", Numbers((), ()))]) for key in ("a", "b")]
+    made = page(Report("", 0.05, [], Receipts((), {}, {}), [], sections), template())
+    for key in ("a", "b"):
+        inside = made.split(f'<section id="{key}">')[1].split("</section>")[0]
+        assert f'<clipPath id="{key}-picture1-p"/>' in inside
+        assert f'<g clip-path="url(#{key}-picture1-p)"/><use href="#{key}-picture1-p"/><text> id="p"</text>' in inside
+
+
 def test_columns_choose(tmp_path: Path) -> None:
     run(tmp_path / "runs/a", [row(), row("nll", 0.5)])
     page = make(tmp_path / "one", f"runs={tmp_path}/runs", "columns=[clean:nll]")
@@ -178,13 +235,16 @@ def test_the_place_of_the_runs_does_not_matter(tmp_path: Path) -> None:
         ("columns=[error]", "is no suite:metric"),
         ("alpha=2", "alpha=2: must lie between 0 and 1"),
         ("width=0", "width=0: must be an integer"),
+        ("drawn=-1", "drawn=-1: must be an integer"),
+        ("paper=nothing", "paper=nothing: no published numbers"),
+        ("runs_b=nowhere", "runs_b: there is nothing at nowhere"),
         ("out={}/runs/a/config.yaml", "out="),
     ],
 )
 def test_mistakes_write_nothing(tmp_path: Path, override: str, said: str) -> None:
     run(tmp_path / "runs/a", [row()])
     override = override.format(tmp_path)
-    overrides = [override] if override.startswith("runs") else [f"runs={tmp_path}/runs", override]
+    overrides = [override] if override.startswith("runs=") else [f"runs={tmp_path}/runs", override]
     with pytest.raises(UserError, match=re.escape(said)):
         make(tmp_path / "out", *overrides)
     assert not (tmp_path / "out").exists()

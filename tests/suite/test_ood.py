@@ -133,8 +133,9 @@ def test_all_kinds_of_scores_and_the_pictures() -> None:
     expected = detection(*(scorer(Outputs(model[3](f), f)) for f in (inside, outside)))  # type: ignore[index]
     assert found["noise", "knn", "auroc"] == pytest.approx(expected["auroc"], abs=5e-3)
     files = one.files(outcomes, "someone")
-    assert files.keys() == {"scores.png", "roc.png"}
-    assert all(content.startswith(b"\x89PNG") for content in files.values())
+    assert files.keys() == {"scores.png", "roc.png", "scores.npz"}
+    assert all(files[name].startswith(b"\x89PNG") for name in ("scores.png", "roc.png"))
+    assert files["scores.npz"]["share"].sum(-1) == pytest.approx(1)
     assert "fitted on 30 training images" in one.remarks()[0]
 
 

@@ -1,0 +1,124 @@
+"""``hydra/launcher=slurm``, ``local`` and ``ray``: they compose everywhere, and run where their extra is installed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import TINY, compose_config
+
+from fourier_robust import sweeping
+from fourier_robust.config import conf_dir
+from fourier_robust.run.folder import RunFolder
+from fourier_robust.run.sweep import Jobs
+
+EXTRAS = {"slurm": "submitit", "local": "hydra_plugins.hydra_joblib_launcher", "ray": "ray"}
+SCHEMAS = {
+    "slurm": ("hydra_plugins.hydra_submitit_launcher.config", "SlurmQueueConf"),
+    "local": ("hydra_plugins.hydra_joblib_launcher.config", "JobLibLauncherConf"),
+    "ray": ("hydra_plugins.hydra_ray_launcher._config", "RayLauncherConf"),
+}
+
+
+def installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(EXTRAS[name]) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def fr_train(tmp_path: Path, *arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "fourier_robust.train", "-m", f"paths.output_dir={tmp_path}/swept", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_every_launcher_composes_and_has_a_header(name: str) -> None:
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("train", overrides=[f"hydra/launcher={name}"], return_hydra_config=True)
+    settings = {key for key in cfg.hydra.launcher if key != "_target_"}
+    assert cfg.hydra.launcher["_target_"].startswith("hydra_plugins.")
+    assert settings
+    text = (conf_dir() / "hydra" / "launcher" / f"{name}.yaml").read_text()
+    for word in ("source", "command", "cost", "expect", "needs"):
+        assert f"\n# {word}: " in text, f"{name}.yaml says no {word}"
+    if installed(name):
+        module, schema = SCHEMAS[name]
+        known = set(getattr(importlib.import_module(module), schema).__dataclass_fields__)
+        assert settings <= known, f"unknown to the launcher: {sorted(settings - known)}"
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_a_missing_extra_is_one_line(name: str, tmp_path: Path) -> None:
+    if installed(name):
+        pytest.skip(f"the extra `{name}` is installed")
+    code, said = fr_train(tmp_path, f"hydra/launcher={name}", *TINY, "seed=0,1")
+    assert code == 2, said
+    assert said == f"error: hydra/launcher={name} is an extra: pip install 'fourier-robust[{name}]'\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "extra"),
+    [
+        (RuntimeError("Unknown plugin class : 'hydra_plugins.hydra_joblib_launcher.joblib_launcher.J'"), "local"),
+        (RuntimeError("Unknown plugin class : 'hydra_plugins.fourier_robust_slurm.PatientSlurmLauncher'"), "slurm"),
+        (ModuleNotFoundError("No module named 'ray'", name="ray"), "ray"),
+        (ModuleNotFoundError("No module named 'submitit'", name="submitit"), "slurm"),
+        (ModuleNotFoundError("No module named 'array_api'", name="array_api"), None),
+        (RuntimeError("the array of ray tracing and joblib failed"), None),
+    ],
+)
+def test_which_extra(error: Exception, extra: str | None) -> None:
+    said = sweeping.missing_extra(error)
+    assert said == (extra and f"hydra/launcher={extra} is an extra: pip install 'fourier-robust[{extra}]'")
+
+
+def equal_to_alone(tmp_path: Path, folder: Path, train_tiny: Any, seed: int) -> bool:
+    """Whether a run of a sweep has the history of the same run alone, but for its times."""
+
+    def history(run: Path) -> list[str]:
+        lines = [line.split(",") for line in (run / "train.csv").read_text().splitlines()]
+        kept = [k for k, name in enumerate(lines[0]) if "seconds" not in name and "per_s" not in name]
+        return [",".join(line[k] for k in kept) for line in lines]
+
+    config, names = compose_config("train", *TINY, f"seed={seed}")
+    return history(RunFolder.of(folder, names, seed, config).path) == history(train_tiny(f"seed={seed}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "launcher"),
+    [
+        ("local", ("hydra/launcher=local", "hydra.launcher.n_jobs=2")),
+        ("slurm", ("hydra/launcher=submitit_local",)),  # the same jobs, by processes instead of SLURM
+        ("ray", ("hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2")),
+    ],
+)
+def test_jobs_at_once(name: str, launcher: tuple[str, ...], tmp_path: Path, train_tiny: Any) -> None:
+    """Two jobs that work and one that fails; the same command again does what is left, which is nothing."""
+    if not installed(name):
+        pytest.skip(f"the extra `{name}` is not installed")
+    arguments = (*launcher, *TINY, "seed=0,1", "trainer.batch_size=16,999")
+    code, said = fr_train(tmp_path, *arguments)
+    assert code == 1, said
+    assert "sweep of 4 jobs: 2 done, 2 failed" in said
+    assert "trainer.batch_size=999 exceeds the 64 training images" in said
+    assert equal_to_alone(tmp_path, tmp_path / "swept", train_tiny, 1)
+    processes = {one["pid"] for one in Jobs(next((tmp_path / "swept" / "sweeps").iterdir())).all()}
+    assert len(processes) > 1
+    assert os.getpid() not in processes
+    code, said = fr_train(tmp_path, *arguments)
+    assert code == 1
+    assert "sweep of 4 jobs: 2 failed, 2 skipped" in said
+    statuses = [json.loads(path.read_text()) for path in (tmp_path / "swept").rglob("status.json")]
+    attempts = sorted((one["state"], one["attempt"]) for one in statuses)
+    assert attempts == [("done", 1), ("done", 1), ("failed", 2), ("failed", 2)]
