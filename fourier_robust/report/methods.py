@@ -83,7 +83,7 @@ def _first(runs: Mapping[int | None, tuple[Run, ...]]) -> Run:
 
 
 def _variant(runs: Mapping[int | None, tuple[Run, ...]], rivals: list[Run]) -> str:
-    """The settings in which these runs differ from `rivals` (themselves among them), the shortest names that tell."""
+    """The fewest settings that tell these runs from `rivals` (themselves among them), and how many others differ."""
     run = _first(runs)
     if len(rivals) == 1:
         return "" if None not in runs else run.shown.rsplit("/", 1)[-1]
@@ -92,8 +92,17 @@ def _variant(runs: Mapping[int | None, tuple[Run, ...]], rivals: list[Run]) -> s
     others = [one.settings for one in rivals if one.settings is not None]
     keys = sorted({key for one in others for key in one})
     differing = [key for key in keys if len({one.get(key) for one in others}) > 1 and key in run.settings]
-    shown = [f"{key.rsplit('.', 1)[-1]}={_plain(run.settings[key])}" for key in differing[:SHOWN]]
-    more = [f"{len(differing) - SHOWN} more"] if len(differing) > SHOWN else []
+    alike, telling = [one for one in others if one != run.settings], []
+    while alike and len(telling) < SHOWN:
+        left = {key: [one for one in alike if one.get(key) == run.settings[key]] for key in differing}
+        best = min(differing, key=lambda key: len(left[key]), default=None)
+        if best is None or len(left[best]) == len(alike):
+            break
+        telling.append(best)
+        alike = left[best]
+    telling = sorted(telling or differing[:SHOWN])
+    shown = [f"{key.rsplit('.', 1)[-1]}={_plain(run.settings[key])}" for key in telling]
+    more = [f"{len(differing) - len(telling)} more"] if len(differing) > len(telling) else []
     return ", ".join(shown + more) or run.shown
 
 

@@ -52,14 +52,10 @@ def test_every_flipped_bit_of_a_state_file_is_seen(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, 5, {"weight": torch.ones(2)}, state, {"names": {}})
     path, draw = tmp_path / "last.pt", random.Random(0)
     content = path.read_bytes()
-    seal = range(len(content) - checkpoint._SEALED, len(content) - 64)  # its mark: without it the rest is still whole
     positions = [draw.randrange(len(content)) for _ in range(300)]
     momentum = content.index(torch.arange(40.0).numpy().tobytes()) + 7
     for position in [momentum, *positions]:
         path.write_bytes(flipped(content, position, draw.randrange(8)))
-        if position in seal:
-            assert torch.equal(checkpoint.read(path).state["optimizer"][0], torch.arange(40.0))
-            continue
         with pytest.raises(UserError, match=r"last\.pt"):
             checkpoint.read(path)
 
