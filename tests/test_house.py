@@ -35,6 +35,7 @@ FLOORS = {
     "sweeping": 5,
     "status": 5,
     "doctor": 5,
+    "plugins": 5,
     "checkup": 4,
 }
 ISOLATED = {"arch": {"fourier"}, "optim": set(), "fourier": set(), "metric": set()}

@@ -27,6 +27,7 @@ EXTRAS = {  # what each is for
     "track": "TensorBoard",
     "wandb": "Weights & Biases",
     "db": "tables in DuckDB",
+    "browser": "the tests of the page of fr-report",
 }
 _MODULE = re.compile(r"^(\w+)(?:/__init__\.py|\.py|(?:\.[\w-]+)?\.so),", re.MULTILINE)
 _NO_MODULES = frozenset({"test", "tests", "docs", "examples", "setup", "conftest"})  # nobody imports them by that name

@@ -155,6 +155,8 @@ class _Decoded(Dataset[list[torch.Tensor] | str]):
             try:
                 for images, image in zip(pixels, self.cropped(path, self.crops, generator), strict=True):
                     images[row] = image
+            except FileNotFoundError:
+                return f"{path} is gone"
             except (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
                 reason = " ".join(str(error).replace(str(path), "it").split())
                 return f"{path} is not a readable image: {reason}; replace or remove it"

@@ -92,7 +92,8 @@ def _variant(runs: Mapping[int | None, tuple[Run, ...]], rivals: list[Run]) -> s
     others = [one.settings for one in rivals if one.settings is not None]
     keys = sorted({key for one in others for key in one})
     differing = [key for key in keys if len({one.get(key) for one in others}) > 1 and key in run.settings]
-    alike, telling = [one for one in others if one != run.settings], []
+    alike = [one for one in others if one != run.settings]
+    telling: list[str] = []
     while alike and len(telling) < SHOWN:
         left = {key: [one for one in alike if one.get(key) == run.settings[key]] for key in differing}
         best = min(differing, key=lambda key: len(left[key]), default=None)

@@ -81,13 +81,14 @@ def save(
     buffer = io.BytesIO()
     header = {"format": FORMAT, "weights": name, "sha256": hashlib.sha256(blob).hexdigest(), "meta": described}
     torch.save(header | {"state": dict(state)}, buffer)
-    last, previous = folder / "last.pt", folder / PREVIOUS
+    last, previous, coming = folder / "last.pt", folder / PREVIOUS, folder / "next.pt"
+    body = buffer.getvalue()
+    write_bytes(coming, body + SEAL + hashlib.sha256(body).hexdigest().encode())
     if before is None:
         previous.unlink(missing_ok=True)
     elif last.exists():
         also_as(last, previous)
-    body = buffer.getvalue()
-    write_bytes(last, body + SEAL + hashlib.sha256(body).hexdigest().encode())
+    coming.replace(last)
     for old in folder.glob("step*.safetensors"):
         if old.name not in (name, before):
             old.unlink()

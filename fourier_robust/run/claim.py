@@ -77,11 +77,21 @@ class Claim:
             aside.unlink()
 
     def _created(self) -> bool:
+        """Make the file, whole from the start where files can have two names."""
+        made = self.path.with_name(f"{NAME}.{uuid.uuid4().hex}")
+        made.write_text(self._mine)
         try:
-            with open(self.path, "x") as file:
-                file.write(self._mine)
+            os.link(made, self.path)
         except FileExistsError:
             return False
+        except OSError:
+            try:
+                with open(self.path, "x") as file:
+                    file.write(self._mine)
+            except FileExistsError:
+                return False
+        finally:
+            made.unlink(missing_ok=True)
         return True
 
     def _beats(self) -> None:

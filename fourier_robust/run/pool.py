@@ -48,8 +48,13 @@ def spread(task: Callable[[Job], Any], jobs: Sequence[Job], workers: int) -> Gen
 
 
 def _in_processes(task: Callable[[Job], Any], jobs: Sequence[Job], workers: int) -> Generator[Job, None, None]:
-    # As bytes: torch would hand tensors over in shared memory, of which a container may have little.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (pickle.dumps(task),))
+    context = multiprocessing.get_context("spawn")
+    # As bytes: torch would hand tensors over in shared memory, of which a container may have little. Through a queue:
+    # what a new process is given directly is written before it reads, and would wait for ever for one that was killed.
+    tasks, content = context.Queue(), pickle.dumps(task)
+    for _ in range(workers):
+        tasks.put(content)
+    pool = ProcessPoolExecutor(workers, context, _begin, (tasks,))
     waiting = iter(jobs)
     futures: dict[Future[None], Job] = {}
     try:
@@ -62,15 +67,16 @@ def _in_processes(task: Callable[[Job], Any], jobs: Sequence[Job], workers: int)
                 future.result()
                 yield futures.pop(future)
     finally:
+        tasks.cancel_join_thread()
         pool.shutdown(cancel_futures=True)
 
 
-def _begin(task: bytes) -> None:
+def _begin(tasks: Any) -> None:
     global _task
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent answers it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    _task = pickle.loads(task)
+    _task = pickle.loads(tasks.get())
 
 
 def _end_with_parent() -> None:

@@ -66,7 +66,7 @@ def test_killed_between_weights_and_state_keeps_the_earlier(saved: Path, monkeyp
     write = checkpoint.write_bytes
 
     def dies(path: Path, content: bytes) -> None:
-        if path.name == "last.pt":
+        if path.name == "next.pt":
             raise KeyboardInterrupt
         write(path, content)
 
