@@ -64,6 +64,8 @@ def test_train_then_every_suite(train_tiny: Train, evaluate_tiny: Evaluate, caps
     assert means["common2of15-severity15"] == pytest.approx((means["gaussian_noise"] + means["contrast"]) / 2, abs=1e-6)
     receipt = json.loads((results / "eval.json").read_text())
     assert any("PARTIAL SET: 2 of the 15" in remark for remark in receipt["remarks"])
+    assert 0.05 < receipt["peak_memory"]["host_gib"] < 1000
+    assert 0.05 < run["launches"][0]["peak_memory"]["host_gib"] <= receipt["peak_memory"]["host_gib"]
     assert (receipt["conditions_wanted"], receipt["conditions_measured"], receipt["rows"]) == (5, 5, len(rows))
     assert {
         "checkpoint",

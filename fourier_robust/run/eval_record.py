@@ -14,7 +14,7 @@ from fourier_robust.run.atomic import write_bytes, write_text
 from fourier_robust.run.checkpoint import Checkpoint
 from fourier_robust.run.folder import slug
 from fourier_robust.run.predictions import PredictionCache
-from fourier_robust.run.provenance import provenance
+from fourier_robust.run.provenance import peak_memory, provenance
 from fourier_robust.run.results import OutcomeStore, Row, csv_text, npz_bytes, write_receipt, write_rows
 
 
@@ -38,7 +38,7 @@ class EvalRecord:
         self, checkpoint: Checkpoint, name: str, device: torch.device, preprocessing: Mapping[str, Any] | None = None
     ) -> None:
         self._input = json.dumps({key: value for key, value in (preprocessing or {}).items() if key != "from"})
-        self.checkpoint, self.about = checkpoint, provenance(device)
+        self.checkpoint, self.about, self._device = checkpoint, provenance(device), device
         evaluations = checkpoint.path.parent / "eval"
         if not checkpoint.meta:  # somebody else's files may lie side by side
             evaluations /= slug(checkpoint.path.stem)
@@ -69,5 +69,6 @@ class EvalRecord:
         for name, content in files.items():
             write_bytes(self.folder / name, content if isinstance(content, bytes) else npz_bytes(content))
         subject = {"path": self.checkpoint.path.name, "sha256": self.checkpoint.sha256}
-        write_receipt(self.folder / "eval.json", {"checkpoint": subject, **receipt, **self.about})
+        spent = {"peak_memory": peak_memory(self._device)}
+        write_receipt(self.folder / "eval.json", {"checkpoint": subject, **receipt, **spent, **self.about})
         write_rows(self.folder / "results.csv", rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,27 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
 
 
+def _cuda(device: torch.device) -> dict[str, Any]:
+    """The driver, CUDA and memory behind a CUDA device; nothing for others."""
+    if device.type != "cuda":
+        return {}
+    try:
+        driver = Path("/proc/driver/nvidia/version").read_text().splitlines()[0].partition(":")[2].strip()
+    except (OSError, IndexError):
+        driver = None
+    total = torch.cuda.get_device_properties(device).total_memory
+    return {"driver": driver, "cuda": torch.version.cuda, "memory_gib": round(total / 2**30, 1)}
+
+
+def peak_memory(device: torch.device) -> dict[str, float]:
+    """GiB: the most that this process has held so far (a sweep's jobs may share one), in RAM and on its GPU."""
+    kilo = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there
+    found = {"host_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilo / 2**30, 2)}
+    if device.type == "cuda":
+        found["device_gib"] = round(torch.cuda.max_memory_allocated(device) / 2**30, 2)
+    return found
+
+
 def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
@@ -68,6 +90,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
             "name": device_name(device),
             "threads": torch.get_num_threads(),
             "cores": os.cpu_count(),
+            **_cuda(device),
         },
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }

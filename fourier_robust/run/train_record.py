@@ -11,7 +11,7 @@ from fourier_robust.errors import UserError
 from fourier_robust.run import checkpoint
 from fourier_robust.run.atomic import also_as, write_text
 from fourier_robust.run.folder import RunFolder
-from fourier_robust.run.provenance import provenance
+from fourier_robust.run.provenance import peak_memory, provenance
 from fourier_robust.run.results import csv_text
 
 
@@ -67,6 +67,7 @@ class TrainRecord:
         """Write config.yaml and run.json (code, machine, identity of the data) and mark the run as running."""
         write_text(self.folder.path / "config.yaml", self.config_yaml)
         launches = self.folder.read_json("run.json").get("launches", []) if self.state else []
+        self._device = device
         launch = {"from_step": self.step, "data": dict(data)} | provenance(device)
         self.folder.write_json("run.json", {"names": self.meta["names"], "launches": [*launches, launch]})
         self.folder.set_status("running")
@@ -86,9 +87,10 @@ class TrainRecord:
         write_text(self.folder.path / "train.csv", csv_text(history[0], history))
 
     def end(self, state: str, seconds: float, **details: Any) -> None:
-        """Note the wall time of this launch in run.json and set the status."""
+        """Note wall time and peak memory of this launch in run.json and set the status; after `begin`."""
         run = self.folder.read_json("run.json")
-        run["launches"][-1]["wall_seconds"] = round(seconds, 1)
+        spent = {"wall_seconds": round(seconds, 1), "peak_memory": peak_memory(self._device)}
+        run["launches"][-1] |= spent
         self.folder.write_json("run.json", run | details)
         self.folder.set_status(state, **details)
 
