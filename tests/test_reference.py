@@ -61,7 +61,7 @@ def test_the_receipt_is_whole(path: Path) -> None:
     assert receipt["rows"] == len(read(path))
     if whole(path):
         assert receipt["measured"]
-        assert receipt["not_measured"] == {}
+        assert set(receipt["not_measured"]) <= {"shift", "siscore"}, "only what reads a release may lack its data"
     else:
         assert receipt["conditions_wanted"] == receipt["conditions_measured"]
     assert receipt["git"]["dirty"] is False
