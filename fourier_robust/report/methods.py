@@ -34,7 +34,7 @@ Names = tuple[str, str, str, str]
 
 
 def methods_of(found: Iterable[Found]) -> tuple[list[Method], list[str]]:
-    """The methods behind the rows, in the order of a table, and a line for each copy of a checkpoint.
+    """The methods behind the rows, in the order of a table, and a line for each copy of a checkpoint or of a run.
 
     A second run of a seed is a method of its own; the same checkpoint in two places counts once.
     """
@@ -57,6 +57,9 @@ def methods_of(found: Iterable[Found]) -> tuple[list[Method], list[str]]:
                 copies.append(f"{run.shown}: the checkpoint of {group[seed][0].shown}; numbers of both count once")
                 group[seed] += (run,)
                 break
+            if turn == 0 and settings:
+                first = group[seed][0].shown
+                copies.append(f"{run.shown}: settings and seed of {first}, but another checkpoint; kept apart by folder")
     methods = []
     for (names, _, _), group in groups.items():
         rivals = [other for (theirs, _, _), other in groups.items() if theirs == names]

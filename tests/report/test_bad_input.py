@@ -77,7 +77,9 @@ def test_two_checkpoints_of_one_identity_are_two_methods_named_by_their_folders(
     """Equal settings, seed and run name, other weights: neither hides the other, nor is their mean taken."""
     for name, value in (("first", 0.1), ("second", 0.3)):
         run(tmp_path / "runs" / name, [row(value=value)])
-    csv = make(tmp_path / "out", f"runs={tmp_path}/runs")["tables.csv"]
+    made = make(tmp_path / "out", f"runs={tmp_path}/runs")
+    csv = made["tables.csv"]
+    assert "second: settings and seed of first, but another checkpoint; kept apart by folder" in made["tables.md"]
     assert re.search(r"first.*0\.1", csv)
     assert re.search(r"second.*0\.3", csv)
     assert "0.2" not in csv
