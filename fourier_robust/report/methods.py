@@ -59,7 +59,9 @@ def methods_of(found: Iterable[Found]) -> tuple[list[Method], list[str]]:
                 break
             if turn == 0 and settings:
                 first = group[seed][0].shown
-                copies.append(f"{run.shown}: settings and seed of {first}, but another checkpoint; kept apart by folder")
+                copies.append(
+                    f"{run.shown}: settings and seed of {first}, but another checkpoint; kept apart by folder"
+                )
     methods = []
     for (names, _, _), group in groups.items():
         rivals = [other for (theirs, _, _), other in groups.items() if theirs == names]
