@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 import torch
@@ -60,7 +61,10 @@ def _in_processes(task: Callable[[Job], Any], jobs: Sequence[Job], workers: int)
     try:
         while True:
             for job in itertools.islice(waiting, _AHEAD * workers - len(futures)):
-                futures[pool.submit(_do, job)] = job
+                try:
+                    futures[pool.submit(_do, job)] = job
+                except ValueError as error:  # its pipes were closed, for a worker has died, while another was started
+                    raise BrokenProcessPool("a worker died while others were started") from error
             if not futures:
                 return
             for future in wait(futures, return_when=FIRST_COMPLETED).done:
