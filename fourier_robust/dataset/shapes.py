@@ -9,6 +9,7 @@ from fourier_robust.dataset.base import ResidentSplit
 from fourier_robust.dataset.shapes_draw import SHAPES, SIZE, Drawing, draw
 from fourier_robust.fourier.recombine import recombine
 from fourier_robust.run.seed import derive
+from fourier_robust.run.threads import one_thread
 
 
 class Shapes:
@@ -20,7 +21,7 @@ class Shapes:
     to [0,1] and rounded to grey levels; the label stays with the phase.
 
     Every split is drawn from a seed of its own, so the size of one changes nothing in another; classes are balanced
-    to within one image.
+    to within one image. How many threads PyTorch has changes no pixel.
 
     Args:
         num_train: images, at least 1.
@@ -81,6 +82,7 @@ class Shapes:
         drawing = self.drawing(name)
         return ResidentSplit(drawing.images, drawing.labels, device)
 
+    @one_thread()
     def drawing(self, name: str) -> Drawing:
         """Images, labels and texture families of `train`, `val` or `test`, on the CPU.
 
@@ -117,6 +119,7 @@ def donors_of_another_class(labels: torch.Tensor, generator: torch.Generator) ->
     return by_class[(begin + step) % len(labels)]
 
 
+@one_thread()
 def swap_amplitude(images: torch.Tensor, donor: torch.Tensor) -> torch.Tensor:
     """(N,H,W,C) uint8 -> the same: own phase, amplitude of image ``donor[i]``, limited to 0..255 and rounded."""
     pixels = images.permute(0, 3, 1, 2).float().div_(255)

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from fourier_robust.run.threads import one_thread
+
 Job = TypeVar("Job")
 _AHEAD = 4  # jobs per worker in its queue
 _task: Callable[[Any], Any] | None = None  # of a worker process
@@ -38,14 +40,10 @@ def spread(task: Callable[[Job], Any], jobs: Sequence[Job], workers: int) -> Gen
     if workers > 1:
         yield from _in_processes(task, jobs, workers)
         return
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         for job in jobs:
             task(job)
             yield job
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _in_processes(task: Callable[[Job], Any], jobs: Sequence[Job], workers: int) -> Generator[Job, None, None]:

@@ -105,6 +105,20 @@ def test_the_size_of_a_split_changes_no_other() -> None:
     assert longer.split("test_swapped").identity == small().split("test_swapped").identity
 
 
+def test_the_number_of_threads_changes_no_pixel() -> None:
+    threads = torch.get_num_threads()
+    names = ("test", "test_swapped")
+    try:
+        found = []
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found.append([Shapes(num_test=1000).split(name).identity for name in names])
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == found[1] == found[2]
+
+
 def test_no_image_twice() -> None:
     drawn = [small().drawing(name).images for name in ("train", "val", "test")]
     assert len({image.numpy().tobytes() for split in drawn for image in split}) == 600
