@@ -9,7 +9,7 @@ import torch
 
 from fourier_robust.score.base import Head, Outputs, Scorer, features
 
-QUERIES, KNOWN = 256, 8192  # similarities held at once: 8 MB
+QUERIES, KNOWN = 512, 8192  # similarities held at once: 16 MB
 
 
 @dataclass(frozen=True)
@@ -57,27 +57,38 @@ def unit(values: torch.Tensor) -> torch.Tensor:
 
 
 def kth_similarity(queries: torch.Tensor, known: torch.Tensor, k: int) -> torch.Tensor:
-    """(B,) k-th largest product of each row of (B,D) with the rows of (N,D)."""
+    """(B,) k-th largest product of each row of (B,D) with the rows of (N,D); k at most N."""
     best = queries.new_full((len(queries), 0), 0.0)
     for block in known.split(KNOWN):
-        best = largest(torch.cat((best, largest(queries @ block.T, k)), 1), k)
+        least = best.amin(1) if best.shape[1] == k else None
+        best = largest(torch.cat((best, candidates(queries @ block.T, k, least)), 1), k)
     return best.amin(1)
 
 
-def largest(values: torch.Tensor, k: int) -> torch.Tensor:
-    """The k largest of each row of (B,N), unordered; all if N <= k.
+def candidates(values: torch.Tensor, k: int, least: torch.Tensor | None = None) -> torch.Tensor:
+    """About sqrt(N k) values of each row of (B,N), or fewer, among which are its k largest.
 
-    They lie in the k groups (of a partition of the row) with the largest maxima, so two searches among about
-    sqrt(N k) values do, after one pass for the maxima. Ties change which, not what.
+    Those lie in the k groups (of a partition of the row) with the largest maxima: one pass for the maxima, a search
+    among them, and the groups found. Ties change which, not what.
+
+    Args:
+        values: (B,N).
+        k: at least 1; all N values come back where they are few.
+        least: (B,) a value for each row up to which nothing is looked for: groups above it suffice.
     """
     n = values.shape[1]
-    if n <= k:
-        return values
     size = math.isqrt(n // k)
     if size < 4:
-        return values.topk(k, 1, sorted=False).values
+        return values
     groups = n // size
     folded = values[:, : groups * size].unflatten(1, (size, groups))
-    chosen = folded.amax(1).topk(k, 1, sorted=False).indices
-    candidates = folded.gather(2, chosen[:, None].expand(-1, size, -1)).flatten(1)
-    return torch.cat((candidates, values[:, groups * size :]), 1).topk(k, 1, sorted=False).values
+    maxima = folded.amax(1)
+    wanted = k if least is None else min(k, max(1, int((maxima > least[:, None]).sum(1).amax())))
+    chosen = maxima.topk(wanted, 1, sorted=False).indices
+    found = folded.gather(2, chosen[:, None].expand(-1, size, -1)).flatten(1)
+    return torch.cat((found, values[:, groups * size :]), 1)
+
+
+def largest(values: torch.Tensor, k: int) -> torch.Tensor:
+    """The k largest of each row of (B,N), unordered; all if N <= k."""
+    return values if values.shape[1] <= k else values.topk(k, 1, sorted=False).values

@@ -20,7 +20,7 @@ from fourier_robust.score.base import Head, Outputs, fit
 from fourier_robust.score.gaussian import fit_gaussian
 from fourier_robust.score.gen import GEN
 from fourier_robust.score.kl_matching import KLMatching
-from fourier_robust.score.knn import KNN, largest
+from fourier_robust.score.knn import KNN, candidates, kth_similarity, largest
 from fourier_robust.score.mahalanobis import Mahalanobis
 from fourier_robust.score.msp import MSP
 from fourier_robust.score.odin import ODIN
@@ -168,8 +168,24 @@ def test_largest_is_topk(n: int, k: int) -> None:
     """With many ties, through the groups and beside them."""
     generator = torch.Generator().manual_seed(n)
     for values in (torch.randn(5, n, generator=generator), torch.randint(4, (5, n), generator=generator).float()):
-        found = largest(values, k).sort(1).values
+        found = largest(candidates(values, k), k).sort(1).values
         assert torch.equal(found, values.topk(min(n, k), 1).values.flip(1))
+
+
+@pytest.mark.parametrize("order", ["rising", "falling", "drawn", "tied"])
+def test_kth_similarity_over_blocks_that_are_searched_above_what_was_found(
+    order: str, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether later blocks hold better ones, none, or equal ones."""
+    queries, known = torch.randn(9, 6, generator=generator), torch.randn(3000, 6, generator=generator)
+    if order == "tied":
+        known = known[torch.randint(40, (3000,), generator=generator)]
+    elif order != "drawn":
+        known = known[(known @ queries.mean(0)).argsort(descending=order == "falling")]
+    monkeypatch.setattr("fourier_robust.score.knn.KNOWN", 700)
+    for k in (1, 5, 30, 3000):
+        expected = (queries @ known.T).topk(k, 1).values[:, -1]
+        torch.testing.assert_close(kth_similarity(queries, known, k), expected, rtol=0, atol=1e-5)
 
 
 def test_knn_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
