@@ -55,6 +55,18 @@ def test_against_torchmetrics(scale: float, bins: int) -> None:
     assert ece_classwise(logits, labels, bins) == pytest.approx(float(torch.stack(classes).mean()), abs=1e-6)
 
 
+def test_golden() -> None:
+    """Values of torchmetrics and netcal in float32: 7 of 10 labels are the prediction, the others drawn."""
+    generator = torch.Generator().manual_seed(0)
+    for scale, expected in ((1.0, (0.39997794, 0.53742576)), (3.0, (0.19380264, 0.48796779))):
+        logits = torch.randn(2000, 10, generator=generator) * scale
+        own = torch.rand(2000, generator=generator) < 0.7
+        labels = torch.where(own, logits.argmax(1), torch.randint(10, (2000,), generator=generator))
+        confidence, prediction = logits.double().softmax(1).max(1)
+        found = [metric(confidence, prediction == labels) for metric in (ece, mce_cal)]
+        assert found == pytest.approx(expected, abs=1e-7)
+
+
 @pytest.mark.parametrize("scale", [0.3, 3.0])
 def test_against_scikit_learn(scale: float) -> None:
     logits, labels = logits_and_labels(scale)
