@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
 from fourier_robust.dataset.base import Batch
 from fourier_robust.dataset.crops import Crop
 from fourier_robust.dataset.locate import ImageFiles
+from fourier_robust.dataset.ood import ExactSize
 from fourier_robust.dataset.streaming import StreamingSplit
 from fourier_robust.errors import UserError
 
 UNREADABLE = -2
 """The label of an image that could not be read; its pixels are 0."""
 _NAMED = 3
+
+
+def placed(labels: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """(N,) labels of a set -> its shared classes, by (S,) `places`; `UNREADABLE` stays."""
+    return torch.where(labels == UNREADABLE, UNREADABLE, places[labels.clamp_min(0)])
 
 
 class FileSplit(StreamingSplit):
@@ -32,7 +38,12 @@ class FileSplit(StreamingSplit):
         self, files: ImageFiles, crop: Crop, device: torch.device | str = "cpu", num_workers: int | None = None
     ) -> None:
         super().__init__(files, crop, device, num_workers)
-        self.files, self.size, self.device = files, crop.size, torch.device(device)
+        self.files, self.crop, self.device = files, crop, torch.device(device)
+
+    @property
+    def ready(self) -> bool:
+        """Whether its files are of one size, and taken as they are."""
+        return isinstance(self.crop, ExactSize)
 
 
 class Readable:
@@ -42,14 +53,16 @@ class Readable:
         split: the images; labels are 0 or more.
         order: (N,) int64, which of them.
         most: the largest share of unreadable ones, in [0,1]; one more is an error.
+        crops: of each image; None takes the split's own alone.
     """
 
-    def __init__(self, split: FileSplit, order: torch.Tensor, most: float) -> None:
+    def __init__(self, split: FileSplit, order: torch.Tensor, most: float, crops: Sequence[Crop] | None = None) -> None:
         self._split, self._order, self._share = split, order, most
+        self._crops = (split.crop,) if crops is None else tuple(crops)
         self._most = int(most * len(order))
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
-        """As `Split.batches`; unreadable images keep their place, with the label `UNREADABLE`.
+        """As `StreamingSplit.each`; unreadable images keep their place, with the label `UNREADABLE`.
 
         Raises:
             UserError: too many are unreadable, or a worker that decodes died.
@@ -57,15 +70,16 @@ class Readable:
         left, bad = self._order, 0
         while len(left):
             try:
-                for batch in self._split.batches(batch_size, left):
-                    yield batch
-                    left = left[len(batch.indices) :]
+                each = self._split.each(self._crops, batch_size, left)
+                for group in zip(*[each] * len(self._crops), strict=True):
+                    yield from group
+                    left = left[len(group[0].indices) :]
             except UserError as error:
-                batch = self._singly(left[:batch_size], error)
-                bad += int((batch.labels == UNREADABLE).sum())
+                batches = self._singly(left[:batch_size], error)
+                bad += int((batches[0].labels == UNREADABLE).sum())
                 if bad > self._most:
                     raise UserError(f"{bad} of {len(self._order)} images{self._limit()}, the last: {error}") from None
-                yield batch
+                yield from batches
                 left = left[batch_size:]
 
     def left_out(self, labels: torch.Tensor) -> str | None:
@@ -87,16 +101,18 @@ class Readable:
     def _limit(self) -> str:
         return f" could not be read, more than {self._share:g} of them (suite.unreadable)"
 
-    def _singly(self, part: torch.Tensor, error: UserError) -> Batch:
-        """One batch, image by image in this process; `error` again where each of them can be read."""
-        alone, size = self._split.alone(), self._split.size
-        images, labels = torch.zeros(len(part), 3, size, size), torch.full((len(part),), UNREADABLE)
+    def _singly(self, part: torch.Tensor, error: UserError) -> list[Batch]:
+        """One batch per crop, image by image in this process; `error` again where each of them can be read."""
+        alone, device, labels = self._split.alone(), self._split.device, torch.full((len(part),), UNREADABLE)
+        pixels = [torch.zeros(len(part), 3, crop.size, crop.size) for crop in self._crops]
         for row, place in enumerate(part):
             try:
-                (one,) = alone.batches(1, place[None])
+                of_crops = list(alone.each(self._crops, 1, place[None]))
             except UserError:
                 continue
-            images[row], labels[row] = one.images[0].cpu(), one.labels[0].cpu()
+            labels[row] = of_crops[0].labels[0].cpu()
+            for images, one in zip(pixels, of_crops, strict=True):
+                images[row] = one.images[0].cpu()
         if not (labels == UNREADABLE).any():
             raise error
-        return Batch(images.to(self._split.device), labels.to(self._split.device), part)
+        return [Batch(images.to(device), labels.to(device), part) for images in pixels]

@@ -92,7 +92,9 @@ class ObjectNet:
 
     def split(self, inside: Dataset, cell: Cell, crop: Crop, device: torch.device | str) -> FileSplit:
         """See `ShiftedSet`."""
-        return FileSplit(self._listed[0], _Unframed(crop, self._border), device, self._num_workers)
+        found = FileSplit(self._listed[0], _Unframed(crop, self._border), device, self._num_workers)
+        found.identity += f"+border{self._border}"
+        return found
 
     @cached_property
     def _listed(self) -> tuple[ImageFiles, dict[str, tuple[str, ...]]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple, Protocol
 
 import torch
 
-from fourier_robust.dataset.base import Dataset, Split
+from fourier_robust.dataset.base import Batch, Dataset, Split
 from fourier_robust.dataset.crops import Crop
 from fourier_robust.dataset.label_space import LabelSpace
+from fourier_robust.dataset.readable import Readable
 
 
 class Cell(NamedTuple):
@@ -85,6 +86,26 @@ class ShiftedSet(Protocol):
             UserError: files that are damaged or of another size.
         """
         ...
+
+
+class Taken(NamedTuple):
+    """Those images of a cell whose classes the model has; of clips all.
+
+    Attributes:
+        split: they and others.
+        order: (N,) int64, which of `split` they are.
+        files: the same of image files of which a few may be damaged; else None.
+        ready: whether all are at the model's size already, where no crop was asked for.
+    """
+
+    split: Split
+    order: torch.Tensor
+    files: Readable | None
+    ready: bool
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Of each stretch of images one batch per crop that was asked for; of those that are `ready` one."""
+        return self.split.batches(batch_size, self.order) if self.files is None else self.files.batches(batch_size)
 
 
 class ClipSplit(Split, Protocol):

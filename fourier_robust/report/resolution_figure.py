@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from fourier_robust.metric.outcome import Estimate
 from fourier_robust.report.figure import png
+
+_WIDTH = 110  # characters of the title that stand side by side
 
 
 def curves(
@@ -26,12 +29,14 @@ def curves(
 
     figure = Figure(figsize=(7.0, 4.6), layout="constrained")
     axes = figure.subplots()
+    counts = {one.n for estimates in errors.values() for one in estimates}
     axes.axvline(own, color="0.6", linewidth=1.0, linestyle="--", label=f"own size, {own}")
     lowest = 100.0
     for position, (name, estimates) in enumerate(errors.items()):
         value, high, low = (100 * (1 - np.array([one[index] for one in estimates])) for index in range(3))
         colour, best = f"C{position % 10}", int(value.argmax())
-        shown = f"{name}: best {value[best]:.1f} at {sizes[best]}"
+        count = f" (n = {estimates[0].n})" if len(counts) > 1 else ""
+        shown = f"{name}{count}: best {value[best]:.1f} at {sizes[best]}"
         axes.fill_between(sizes, low, high, color=colour, alpha=0.15, linewidth=0)
         axes.plot(sizes, value, color=colour, marker="o", markersize=3.5, label=shown)
         axes.plot([sizes[best]], [value[best]], "o", markersize=9, color=colour, markerfacecolor="none")
@@ -47,5 +52,6 @@ def curves(
     axes.grid(axis="y", color="0.9", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    figure.suptitle(title, size=8, x=0.01, ha="left")
+    lines = [part for line in title.splitlines() for part in textwrap.wrap(line, _WIDTH)]
+    figure.suptitle("\n".join(lines), size=8, x=0.01, ha="left")
     return png(figure)

@@ -11,7 +11,8 @@ from torch import nn
 
 from fourier_robust.dataset.base import Batch, Dataset
 from fourier_robust.dataset.crops import Interpolation
-from fourier_robust.dataset.resized import crops, ladder, own_interpolation, own_share, views, views_of
+from fourier_robust.dataset.readable import placed
+from fourier_robust.dataset.resized import ladder, views
 from fourier_robust.engine.adjust import Kind, Learning, adjust, in_groups, refused_sizes
 from fourier_robust.engine.predict import Precision, predict
 from fourier_robust.engine.rebatch import Rebatch
@@ -19,11 +20,11 @@ from fourier_robust.errors import UserError
 from fourier_robust.run.release import Release
 from fourier_robust.run.seed import derive
 from fourier_robust.suite.base import Condition, Measurement, Source
-from fourier_robust.suite.clean import table_name
 from fourier_robust.suite.corruptions import Corruptions
-from fourier_robust.suite.resolution_observed import Observed, measured, row_name
+from fourier_robust.suite.resolution_observed import MASKED, Observed, measured, row_name, rules_of
+from fourier_robust.suite.resolution_sets import SETS, Sets
+from fourier_robust.suite.shift import Shift
 
-SETS = ("clean", "corruptions")
 _ROOM = 2  # stretches of decoded images are as large as so many batches at the data set's own size
 
 
@@ -31,16 +32,17 @@ class Resolution:
     """Error at each of several image sizes; the best size; how both move when the model is re-fitted to the size.
 
     One pass over a set feeds all sizes: each image is read, decoded and corrupted once. Image files are resized from
-    their own pixels. All other images (resident sets, corrupted ones) are resized from the data set's own size; a
-    corruption is applied there, before the resize.
+    their own pixels, those of shifted sets too. All other images (resident sets, corrupted ones, files that are at the
+    data set's own size already) are resized from there; a corruption is applied there, before the resize.
 
     Args:
         corruptions: which corrupted images there are, and where from; used with ``corruptions`` among `sets`.
+        shift: which shifted sets there are, and where from; used with ``shift`` among `sets`, without clips.
         sizes: pixels; None takes `dataset.resized.ladder`. The data set's own size is measured in any case.
         crop_ratio: share of the short side that is kept: an image is resized to size / crop_ratio, then cropped. None
             takes the data set's own.
         interpolation: of the resize, antialiased; None takes the data set's own, or else bilinear.
-        sets: out of ``clean`` and ``corruptions``.
+        sets: out of ``clean``, ``corruptions`` and ``shift``.
         split: of the clean images.
         adjust: out of none, batch_norm, classifier, classifier_batch_norm; see `engine.adjust`.
         train_images: drawn by `seed` out of the training images, to re-fit on; None takes all.
@@ -63,17 +65,24 @@ class Resolution:
     definitions: Mapping[str, str] = {
         "error": "1 - top-1 accuracy at the size behind the @ (pixels); fraction of images; 95 % interval by Wilson. "
         "Behind a +: of the model re-fitted at that size on training images, batch_norm (running statistics), "
-        "classifier (last linear layer), classifier_batch_norm (both, and scales and shifts)",
+        "classifier (last linear layer), classifier_batch_norm (both, and scales and shifts). Of a shifted set: argmax "
+        "over all the model's classes, one outside the set's is wrong",
         "gap": "error minus that of the model as it is at the data set's own size, on the same images; 95 % interval "
         "over images, of the paired differences",
         "best_size": "size of the lowest error, pixels; 95 % interval by bootstrap over images; the smaller of equal",
         "best_error": "error at the best size, for each half of the images the best on the other half (even and odd "
         "places), so that it is not chosen on the images it is measured on; 95 % interval by Wilson",
+        "error_masked": "error with the argmax among the set's classes alone (a shifted set of fewer classes than the "
+        "model's); of several columns for a class the largest counts",
+        "gap_masked": "gap of error_masked",
+        "best_size_masked": "size of the lowest error_masked, likewise",
+        "best_error_masked": "error_masked at the best size, likewise",
     }
 
     def __init__(
         self,
         corruptions: Corruptions,
+        shift: Shift,
         sizes: list[int] | None = None,
         crop_ratio: float | None = None,
         interpolation: Interpolation | None = None,
@@ -105,17 +114,9 @@ class Resolution:
                 raise ValueError(f"suite.{key}={value} must be at least {least}")
         if lr <= 0 or not 0 <= momentum < 1:
             raise ValueError(f"suite.lr={lr} must be above 0, suite.momentum={momentum} in [0, 1)")
-        self.corruptions, self.sizes, self.crop_ratio, self.interpolation = (
-            corruptions,
-            sizes,
-            crop_ratio,
-            interpolation,
-        )
-        self.sets, self.split, self.adjust = (
-            tuple(sets),
-            split,
-            tuple(kind for kind in get_args(Kind) if kind in adjust),
-        )
+        self.corruptions, self.shift, self.sets, self.split = corruptions, shift, tuple(sets), split
+        self.sizes, self.crop_ratio, self.interpolation = sizes, crop_ratio, interpolation
+        self.adjust = tuple(kind for kind in get_args(Kind) if kind in adjust)
         self.train_images, self.epochs, self.lr, self.momentum = train_images, epochs, lr, momentum
         self.batch_size, self.draws, self.seed = batch_size, draws, seed
         self.workers = corruptions.workers  # of `to_write`
@@ -124,32 +125,18 @@ class Resolution:
         """One per set of images: all sizes in one pass; see `Suite.conditions`."""
         self._own, self._chance = dataset.size, 1 - 1 / dataset.num_classes
         self._sizes = tuple(sorted({*(self.sizes or ladder(dataset.size)), dataset.size}))
-        interpolation = self.interpolation or own_interpolation(dataset)
-        share, own = self.crop_ratio or own_share(dataset), own_share(dataset)
-        self._crops = crops(self._sizes, share, interpolation)
-        self._channels, self._of_files = len(dataset.mean), hasattr(dataset, "test_crop")
-        self._clean = Condition(table_name(dataset, self.split)) if "clean" in self.sets else None
-        self._corrupted: list[Condition] = []
-        if "corruptions" in self.sets:
-            if share > own:
-                raise UserError(
-                    f"suite.crop_ratio={share:g} shows more of an image than the corrupted ones hold ({own:g}, the "
-                    f"data set's own crop): give less, or suite.sets=[clean]"
-                )
-            self._corrupted = [one for one in self.corruptions.conditions(dataset) if one.corruption]
-            self._crops_of_ready = crops(self._sizes, share / own, interpolation)
-        known = (*getattr(dataset, "test_splits", ("test",)), *(("val",) if dataset.val_size else ()))
-        if self._clean and self.split not in known:
-            raise UserError(f"suite.split: {dataset.name} has no split {self.split} to measure on")
+        self._channels = len(dataset.mean)
+        self._of = Sets(self.corruptions, self.shift, self.sets, self.split)
+        found = self._of.conditions(dataset, self._sizes, self.crop_ratio, self.interpolation)
         if self._adjusts and any(hasattr(dataset, mark) for mark in ("corruption", "marks")):
             raise UserError(f"suite.adjust re-fits on plain training images, not on those of {dataset.name}")
         self._models: dict[Kind, list[nn.Module]] = {}
         self._train: str = ""
-        return [*([self._clean] if self._clean else []), *self._corrupted]
+        return found
 
     def to_write(self) -> Release | None:
         """What `corruptions` has written before it is read; see `Corruptions.to_write`."""
-        return self.corruptions.to_write() if self._corrupted else None
+        return self._of.to_write()
 
     def source(self, dataset: Dataset, condition: Condition, device: torch.device, batch_size: int) -> Source:
         """Of each stretch of images one batch per size, from the smallest on; see `Suite.source`."""
@@ -158,13 +145,7 @@ class Resolution:
             self._prepare(dataset, device)
         area = sum(size**2 for size in self._sizes)
         stretch = max(1, _ROOM * batch_size * self._own**2 // area)
-        shown = "-".join(f"{one.size}of{one.resize}" for one in self._crops)
-        how = f"+{shown}-{self._crops[0].interpolation}{self._train}"
-        if condition == self._clean:
-            split = dataset.split(self.split, device)
-            return Source(views(split, self._crops, stretch), len(split), split.identity + how)
-        found = self.corruptions.source(dataset, condition, device, stretch)
-        return found._replace(batches=views_of(found.batches, self._crops_of_ready), identity=found.identity + how)
+        return self._of.source(dataset, condition, device, stretch, self._train)
 
     def observe(self, model: nn.Module, source: Source, condition: Condition, precision: Precision) -> Observed:
         """Predictions at all sizes; nothing else is kept. See `ModelSuite.observe`.
@@ -172,8 +153,9 @@ class Resolution:
         Raises:
             UserError: sizes that the model does not take, or nothing in it that can be re-fitted.
         """
-        models = self._fitted(model, precision)
-        seen: list[list[list[torch.Tensor]]] = [[[] for _ in self._sizes] for _ in models]
+        models, space = self._fitted(model, precision), self._of.space(condition)
+        rules = rules_of(space)
+        seen: list[list[list[list[torch.Tensor]]]] = [[[[] for _ in self._sizes] for _ in models] for _ in rules]
         labels = []
         waiting = [
             Rebatch(max(1, int(self._images_per_pass * min(1.0, (self._own / size) ** 2)))) for size in self._sizes
@@ -181,8 +163,10 @@ class Resolution:
 
         def run(place: int, ready: Iterable[Batch]) -> None:
             for batch in ready:
-                for kept, by_size in zip(seen, models.values(), strict=True):
-                    kept[place].append(predict(by_size[place], [batch], precision).logits.argmax(1))
+                for number, by_size in enumerate(models.values()):
+                    logits = predict(by_size[place], [batch], precision).logits
+                    for kept, rule in zip(seen, rules, strict=True):
+                        kept[number][place].append(rule(logits))
 
         for group in in_groups(source.batches, len(self._sizes)):
             labels.append(group[0].labels.cpu())
@@ -192,31 +176,26 @@ class Resolution:
             run(place, one.rest())
         if not labels:
             raise UserError(f"{condition.key} holds no image")
-        prediction = torch.stack([torch.stack([torch.cat(size) for size in kept], 1) for kept in seen], 1)
-        return Observed(torch.cat(labels), prediction)
+        label = torch.cat(labels) if space is None else placed(torch.cat(labels), space.places)
+        by_rule = [torch.stack([torch.stack([torch.cat(size) for size in one], 1) for one in kept], 1) for kept in seen]
+        return Observed(label, *by_rule)
 
     def measure(self, outcomes: Mapping[Condition, Observed]) -> list[Measurement]:
         """Of each set: error and gap per size, then the best size; see `Suite.measure`."""
         found: list[Measurement] = []
         for condition, seen in outcomes.items():
             draw = torch.Generator().manual_seed(derive(self.seed, self.name, "bootstrap"))
-            found += measured(_named(condition), seen, self._sizes, self._own, self.adjust, draw, self.draws)
+            read = seen.of(self._of.readable(condition, seen.label))
+            found += measured(self._of.row(condition), read, self._sizes, self._own, self.adjust, draw, self.draws)
         self._found = found
         return found
 
     def remarks(self) -> list[str]:
         """How images were resized, and what the model was re-fitted on; see `Suite.remarks`."""
-        own = self._crops[self._sizes.index(self._own)]
+        own = self._of.crops[self._sizes.index(self._own)]
         first = f"{own.interpolation}, short side to size x {own.resize / own.size:.4g}, centre crop"
         said = [f"size in pixels behind @; resize {first}; own size {self._own}; gap: against it, paired"]
-        if self._clean and not self._of_files:
-            said.append(f"images are {self._own} pixels on a side: larger sizes add no detail")
-        if self._corrupted:
-            ready = self._crops_of_ready[self._sizes.index(self._own)]
-            said.append(
-                f"corrupted at {self._own} pixels, then resized (short side to size x {ready.resize / own.size:.4g})"
-            )
-            said += self.corruptions.remarks()
+        said += self._of.remarks()
         if self._adjusts:
             said.append(f"re-fitted at each size on {self._fit_on} training images, cropped as test images")
         return said
@@ -225,15 +204,18 @@ class Resolution:
         """Accuracy against size; see `FilesSuite.files`."""
         from fourier_robust.report.resolution_figure import curves
 
+        found = {(one.condition, one.metric): one.estimate for one in self._found}
         lines = {}
         for condition in outcomes:
-            row = _named(condition)
-            named = "clean" if row.corruption is None else row.corruption
+            row, named = self._of.row(condition), self._of.title(condition)
             for kind in self.adjust:
                 rows = [replace(row, dataset=row_name(row.dataset, kind, size)) for size in self._sizes]
-                wanted = {one.condition: one.estimate for one in self._found if one.metric == "error"}
-                lines[named if kind == "none" else f"{named}, {kind}"] = [wanted[one] for one in rows]
-        title = "\n".join([f"{who}, n = {self._found[0].estimate.n}", *self.remarks()])
+                for rule in ("", MASKED):
+                    if (rows[0], f"error{rule}") in found:
+                        name = ", ".join([named, *([kind] if kind != "none" else []), *(["masked"] if rule else [])])
+                        lines[name] = [found[one, f"error{rule}"] for one in rows]
+        counts = {one.n for line in lines.values() for one in line}
+        title = "\n".join([f"{who}, n = {counts.pop()}" if len(counts) == 1 else who, *self.remarks()])
         return {"resolution.png": curves(title, self._sizes, lines, self._own, 1 - self._chance)}
 
     @property
@@ -276,11 +258,4 @@ class Resolution:
         draw = torch.Generator().manual_seed(derive(self.seed, self.name, "order", number))
         order = self._chosen[torch.randperm(len(self._chosen), generator=draw)]
         whole = len(order) // self.batch_size * self.batch_size
-        return views(self._train_split, self._crops, self.batch_size, order[:whole] if whole else order)
-
-
-def _named(condition: Condition) -> Condition:
-    """As tables have it: the severity belongs to the corruption's name, for columns are metrics."""
-    if condition.corruption is None:
-        return condition
-    return replace(condition, corruption=f"{condition.corruption}-{condition.severity}", severity=None)
+        return views(self._train_split, self._of.crops, self.batch_size, order[:whole] if whole else order)

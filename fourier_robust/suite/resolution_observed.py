@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 
+from fourier_robust.dataset.label_space import LabelSpace
 from fourier_robust.metric.cluster_bootstrap import percentile_estimate
 from fourier_robust.metric.outcome import error_rate, mean_of_images
 from fourier_robust.suite.base import Condition, Measurement
 
+MASKED = "_masked"  # behind a metric's name: the argmax among a set's classes alone
 _AT_ONCE = 50  # draws of the bootstrap: 20 MB of weights for 50,000 images
 
 
@@ -19,12 +21,30 @@ class Observed(NamedTuple):
     """What is kept of one set of images.
 
     Attributes:
-        label: (N,) int64.
-        prediction: (N,A,S) int64, of A models at S sizes, both in the order of the suite.
+        label: (N,) int64, of a shifted set among the classes it shares with the model; `UNREADABLE` of images that are.
+        prediction: (N,A,S) int64, of A models at S sizes, both in the order of the suite; of a shifted set the shared
+            class, -1 for another one of the model's.
+        masked: the same with the argmax among the shared classes alone; empty where they are all of the model's.
     """
 
     label: torch.Tensor
     prediction: torch.Tensor
+    masked: torch.Tensor = torch.empty(0, dtype=torch.int64)
+
+    def of(self, chosen: torch.Tensor) -> Observed:
+        """Images `chosen` ((N,) bool) alone."""
+        return Observed(*(column[chosen] if len(column) else column for column in self))
+
+
+def rules_of(space: LabelSpace | None) -> list[Callable[[torch.Tensor], torch.Tensor]]:
+    """(B,K) logits -> (B,) `Observed.prediction`, and `Observed.masked` where there is one."""
+    if space is None:
+        return [lambda logits: logits.argmax(1)]
+
+    def over_all(logits: torch.Tensor) -> torch.Tensor:
+        return space.over_all(logits.argmax(1))
+
+    return [over_all] if space.whole else [over_all, space.masked]
 
 
 def row_name(name: str, kind: str, size: int | None = None) -> str:
@@ -43,6 +63,8 @@ def measured(
 ) -> Iterator[Measurement]:
     """Error of each model at each size and its gap to the first one at the own size; then each model's best size.
 
+    With `Observed.masked`, then the same by it.
+
     Args:
         condition: of the set.
         seen: its images.
@@ -52,22 +74,38 @@ def measured(
         generator: of the bootstrap.
         draws: of it.
     """
-    wrong = (seen.prediction != seen.label[:, None, None]).double()
+    for rule, prediction in (("", seen.prediction), (MASKED, seen.masked)):
+        if len(prediction):
+            wrong = (prediction != seen.label[:, None, None]).double()
+            yield from _by_rule(rule, condition, wrong, sizes, own, kinds, generator, draws)
+
+
+def _by_rule(
+    rule: str,
+    condition: Condition,
+    wrong: torch.Tensor,
+    sizes: Sequence[int],
+    own: int,
+    kinds: Sequence[str],
+    generator: torch.Generator,
+    draws: int,
+) -> Iterator[Measurement]:
+    """The same of (N,A,S) float64, 1 where a prediction by this rule is wrong."""
     reference = wrong[:, kinds.index("none"), sizes.index(own)] if "none" in kinds else None
     for place, size in enumerate(sizes):
         for which, kind in enumerate(kinds):
             row = replace(condition, dataset=row_name(condition.dataset, kind, size))
             values = wrong[:, which, place]
-            yield Measurement(row, "error", error_rate(values))
+            yield Measurement(row, f"error{rule}", error_rate(values))
             if reference is not None:
-                yield Measurement(row, "gap", mean_of_images(values - reference))
+                yield Measurement(row, f"gap{rule}", mean_of_images(values - reference))
     for which, kind in enumerate(kinds):
         row = replace(condition, dataset=row_name(condition.dataset, kind))
         values = wrong[:, which]
         drawn = torch.tensor(sizes, dtype=torch.float64)[_best_of_draws(values, generator, draws)]
         best = float(sizes[int(values.mean(0).argmin())])
-        yield Measurement(row, "best_size", percentile_estimate(best, drawn, len(values)))
-        yield Measurement(row, "best_error", error_rate(_at_best_of_others(values)))
+        yield Measurement(row, f"best_size{rule}", percentile_estimate(best, drawn, len(values)))
+        yield Measurement(row, f"best_error{rule}", error_rate(_at_best_of_others(values)))
 
 
 def _at_best_of_others(wrong: torch.Tensor) -> torch.Tensor:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from fourier_robust.dataset.base import Dataset
+from fourier_robust.dataset.base import Dataset, Split
 from fourier_robust.dataset.crops import CentreCrop, Crop
 from fourier_robust.dataset.label_space import model_classes
-from fourier_robust.dataset.readable import UNREADABLE, FileSplit, Readable
-from fourier_robust.dataset.shifted import Checked, ShiftedSet
+from fourier_robust.dataset.readable import UNREADABLE, FileSplit, Readable, placed
+from fourier_robust.dataset.shifted import Cell, Checked, ShiftedSet, Taken
 from fourier_robust.dataset.wnids import are_wnids
 from fourier_robust.engine.predict import Precision, predict
 from fourier_robust.errors import UserError
@@ -72,31 +72,87 @@ class Shift:
 
     def conditions(self, dataset: Dataset) -> Sequence[Condition]:
         """Clean test images where they are there, then each set's cells; see `Suite.conditions`."""
+        cells = self.check(dataset)
+        self._crop, self._clean = _crop_of(dataset), self._clean_of(dataset)
+        self._frames: dict[Condition, int] = {}
+        self._parts: dict[str, torch.Tensor] = {}
+        return [*([self._clean] if self._clean else []), *cells]
+
+    def check(self, dataset: Dataset, clips: bool = True) -> Mapping[Condition, Checked]:
+        """The cells of the sets to measure, each with its set.
+
+        Args:
+            dataset: of the model.
+            clips: whether sets without labels are among them; if not, one that was named is an error.
+
+        Raises:
+            UserError: no set is there, or one that was named is not; a layout that looks wrong; see `ShiftedSet.check`.
+        """
         if hasattr(dataset, "corruption"):
             raise UserError(f"{dataset.name} is corrupted already: give dataset.corruption=none for suite={self.name}")
         self._said: list[str] = []
-        self._lost: list[str] = []
-        self._crop = _crop_of(dataset)
+        self._lost: dict[Condition, str] = {}
+        self._files: dict[Condition, Readable] = {}
         self._checked: dict[str, Checked] = {}
         for name in self._there(dataset):
             if name == dataset.name:
                 raise UserError(f"suite.sets: {name} is the model's own data set")
             try:
-                self._checked[name] = self.readers[name].check(dataset)
+                checked = self.readers[name].check(dataset)
             except UserError as error:
                 raise UserError(f"{name}: {error}") from error
-            self._said += self._checked[name].remarks
-        self._clean = self._clean_of(dataset)
+            if checked.space is not None or clips:
+                self._checked[name] = checked
+                self._said += checked.remarks
+                continue
+            if self.sets is not None:
+                raise UserError(f"{name}: clips, which have no labels but flip rates alone (suite={self.name})")
+            self._said.append(f"{name} left out: clips have no labels")
+        if not self._checked:
+            raise UserError(f"no shifted set of {dataset.name} with labels is there: {'; '.join(self._said)}")
         self._subsets = {
             name: one.space for name, one in self._checked.items() if one.space is not None and not one.space.whole
         }
         self._cells = {
             Condition(name, *cell): (name, cell) for name, one in self._checked.items() for cell in one.cells
         }
-        self._frames: dict[Condition, int] = {}
-        self._parts: dict[str, torch.Tensor] = {}
-        self._files: dict[Condition, Readable] = {}
-        return [*([self._clean] if self._clean else []), *self._cells]
+        return {condition: self._checked[name] for condition, (name, _) in self._cells.items()}
+
+    def taken(self, dataset: Dataset, condition: Condition, crops: Sequence[Crop], device: torch.device) -> Taken:
+        """The images of a cell; after `check`.
+
+        Args:
+            dataset: of the model.
+            condition: of the cell.
+            crops: of images of other sizes; each image is read once for all.
+            device: where the batches end up.
+
+        Raises:
+            UserError: see `ShiftedSet.split`.
+        """
+        name, cell = self._cells[condition]
+        checked, split = self._checked[name], self._split(dataset, name, cell, crops[0], device)
+        if checked.space is None:
+            return Taken(split, torch.arange(len(split)), None, True)
+        order = (checked.space.places[split.labels] >= 0).nonzero()[:, 0]
+        if checked.expected not in (None, len(order)):
+            self._said.append(f"{condition.key}: {len(order)} images, the release has {checked.expected}")
+        if not isinstance(split, FileSplit):
+            return Taken(split, order, None, True)
+        own = [split.crop]  # readers may cut before they crop, so each crop goes through them
+        if not split.ready:
+            others = (self._split(dataset, name, cell, crop, device) for crop in crops[1:])
+            own += [one.crop for one in others if isinstance(one, FileSplit)]
+        self._files[condition] = Readable(split, order, self.unreadable, own)
+        return Taken(split, order, self._files[condition], split.ready)
+
+    def readable(self, condition: Condition, labels: torch.Tensor) -> torch.Tensor:
+        """(N,) bool, which of the images with (N,) `labels` could be read; the others become a remark."""
+        files = self._files.get(condition)
+        said = None if files is None else files.left_out(labels)
+        if said is not None:
+            self._lost[condition] = f"{condition.key}: {said}"
+        return labels != UNREADABLE
 
     def source(self, dataset: Dataset, condition: Condition, device: torch.device, batch_size: int) -> Source:
         """The images of one set whose classes the model has; see `Suite.source`."""
@@ -104,33 +160,22 @@ class Shift:
             clean = dataset.split("test", device)
             spaces = "".join(f"+{space.identity}" for space in self._subsets.values())
             return Source(clean.batches(batch_size), len(clean), f"{clean.identity}+predictions{spaces}")
-        name, cell = self._cells[condition]
-        checked = self._checked[name]
-        try:
-            split = self.readers[name].split(dataset, cell, self._crop, device)
-        except (UserError, ValueError) as error:
-            raise UserError(f"{name}: {error}") from error
+        found, checked = self.taken(dataset, condition, [self._crop], device), self._checked[condition.dataset]
         crop = f"{type(self._crop).__name__}{self._crop.size}-{getattr(self._crop, 'resize', '')}"
+        what = "flips" if checked.space is None else checked.space.identity
         if checked.space is None:
-            self._frames[condition] = int(getattr(split, "frames", 0))
-            return Source(split.batches(batch_size), len(split), f"{split.identity}+flips+{crop}")
-        order = (checked.space.places[split.labels] >= 0).nonzero()[:, 0]
-        if checked.expected not in (None, len(order)):
-            self._said.append(f"{condition.key}: {len(order)} images, the release has {checked.expected}")
-        identity = f"{split.identity}+{checked.space.identity}+{crop}"
+            self._frames[condition] = int(getattr(found.split, "frames", 0))
         if checked.parts is not None:
-            self._parts[name] = checked.parts.members[order]
-        if isinstance(split, FileSplit):
-            self._files[condition] = Readable(split, order, self.unreadable)
-            return Source(self._files[condition].batches(batch_size), len(order), identity)
-        return Source(split.batches(batch_size, order), len(order), identity)
+            self._parts[condition.dataset] = checked.parts.members[found.order]
+        identity = f"{found.split.identity}+{what}+{crop}"
+        return Source(found.batches(batch_size), len(found.order), identity)
 
     def observe(self, model: nn.Module, source: Source, condition: Condition, precision: Precision) -> Observed:
         """Predictions under both label rules; no logits are kept. See `ModelSuite.observe`."""
         if condition == self._clean:
             spaces, places = list(self._subsets.values()), None
         else:
-            space = self._checked[self._cells[condition][0]].space
+            space = self._checked[condition.dataset].space
             spaces = [] if space is None or space.whole else [space]
             places = None if space is None else space.places
         parts = []
@@ -139,7 +184,7 @@ class Shift:
             masked = [space.masked(seen.logits) for space in spaces]
             labels = seen.labels
             if places is not None:
-                labels = torch.where(labels == UNREADABLE, UNREADABLE, places[labels.clamp_min(0)])
+                labels = placed(labels, places)
             empty = seen.labels.new_empty(len(seen.labels), 0)
             parts.append(Observed(labels, seen.logits.argmax(1), torch.stack(masked, 1) if masked else empty))
         if not parts:
@@ -148,7 +193,7 @@ class Shift:
 
     def measure(self, outcomes: Mapping[Condition, Observed]) -> list[Measurement]:
         """Errors and gaps, or flip rates, of each set; see `Suite.measure`."""
-        self._lost = []
+        self._lost = {}
         clean = None if self._clean is None else outcomes[self._clean]
         found = []
         if clean is not None and self._clean is not None:
@@ -167,19 +212,21 @@ class Shift:
         return found
 
     def remarks(self) -> list[str]:
-        """The label rules, sets that are not there, and what is not as in the release; after `measure`."""
+        """The label rules, sets that are not there, what is not as in the release; after `check` and `readable`."""
         rule = "error: over all of the model's classes; error_masked: among the set's classes"
-        return [*([rule] if self._subsets else []), *dict.fromkeys(self._said), *self._lost]
+        return [*([rule] if self._subsets else []), *dict.fromkeys(self._said), *self._lost.values()]
 
     def _read(self, condition: Condition, seen: Observed) -> tuple[Observed, torch.Tensor | None]:
-        """The images of a set that could be read, and which part each is of; the others become a remark."""
-        files, part = self._files.get(condition), self._parts.get(condition.dataset)
-        said = None if files is None else files.left_out(seen.label)
-        if said is None:
-            return seen, part
-        self._lost.append(f"{condition.key}: {said}")
-        good = seen.label != UNREADABLE
+        """The images of a set that could be read, and which part each is of."""
+        good, part = self.readable(condition, seen.label), self._parts.get(condition.dataset)
         return Observed(*(column[good] for column in seen)), None if part is None else part[good]
+
+    def _split(self, dataset: Dataset, name: str, cell: Cell, crop: Crop, device: torch.device) -> Split:
+        """Of a set, by its reader; what is wrong begins with its name."""
+        try:
+            return self.readers[name].split(dataset, cell, crop, device)
+        except (UserError, ValueError) as error:
+            raise UserError(f"{name}: {error}") from error
 
     def _there(self, dataset: Dataset) -> list[str]:
         """The sets to measure: all that were named, or those of the data set's group that are on disk."""

@@ -72,6 +72,6 @@ def test_another_trouble_stays_one(split: FileSplit, monkeypatch: pytest.MonkeyP
     def died(*_: object, **__: object) -> None:
         raise UserError("a worker that decodes died")
 
-    monkeypatch.setattr(split, "batches", died)
+    monkeypatch.setattr(split, "each", died)
     with pytest.raises(UserError, match=r"^a worker that decodes died$"):
         list(Readable(split, torch.tensor([0, 1]), 0.5).batches(2))

@@ -96,6 +96,8 @@ def test_the_frame_is_cut_off(release: Path) -> None:
     for reader in framed.values():
         reader.check(imagenet(release))
     crop, first = CentreCrop(26, 26), torch.tensor([0])
+    splits = [reader.split(imagenet(release), WHOLE[0], crop, "cpu") for reader in framed.values()]
+    assert splits[0].identity != splits[1].identity
     seen = {
         border: next(reader.split(imagenet(release), WHOLE[0], crop, "cpu").batches(1, first)).images
         for border, reader in framed.items()
