@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fourier_robust import sweeping
 from fourier_robust.config import CORRUPTION, LABELS, OF_ANY_DATA, conf_dir, validate
 from fourier_robust.engine.interrupt import Interrupted
-from fourier_robust.errors import UserError
+from fourier_robust.errors import BUSY, Busy, UserError
 from fourier_robust.run.sweep import Outcome
 
 GROUPS = ("dataset", "arch", "aug", "reg")
@@ -196,7 +196,8 @@ def launch(config_name: str, task: Task) -> None:
         except Interrupted as stop:
             sweeping.hand_over(stop)
         except UserError as error:
-            _leave(error, 2)
+            below = "TORCHELASTIC_RUN_ID" in os.environ  # for who started torchrun
+            _leave(error, BUSY if below and isinstance(error, Busy) else 2)
         except OSError as error:
             _leave(error, 1)
 

@@ -12,5 +12,8 @@ class Busy(UserError):
     """Another living process does this very work; a sweep leaves it to that process."""
 
 
+BUSY = 75  # with which processes that torchrun started exit after `Busy`; the command itself exits with 2
+
+
 # What NumPy and zipfile were seen to raise on flipped or cut .npy and .npz files.
 DAMAGED_ARRAYS = (OSError, ValueError, EOFError, LookupError, RuntimeError, TypeError, zipfile.BadZipFile, zlib.error)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fourier_robust.errors import UserError
+from fourier_robust.errors import Busy, UserError
 from fourier_robust.usage import asked_for, usage
 
 if TYPE_CHECKING:
@@ -89,13 +90,29 @@ def _ask(
 ) -> tuple[Path, list[Any]]:
     """One suite: its folder, and the rows in it (in the first process)."""
     conditions = suite.conditions(dataset)  # missing data is known here, before any work
-    team.first_does(lambda: _write_images(suite))
+    record = _record(subject, suite, dataset, device)
+    with contextlib.ExitStack() as stack:
+        team.first_does(lambda: stack.enter_context(record.claimed()))
+        team.first_does(lambda: _write_images(suite))
+        return _measured(model, subject, dataset, suite, conditions, config, device, record, team)
 
+
+def _measured(
+    model: Any,
+    subject: Subject,
+    dataset: Any,
+    suite: Any,
+    conditions: Sequence[Any],
+    config: Mapping[str, Any],
+    device: Any,
+    record: Any,
+    team: Team,
+) -> tuple[Path, list[Any]]:
+    """The suite's conditions, and what the first process, which holds the folder, writes of them."""
     from fourier_robust.report.figure import table_png
     from fourier_robust.report.table import table_of
 
-    trained, record = subject.names, _record(subject, suite, dataset, device)
-    started = time.perf_counter()
+    trained, started = subject.names, time.perf_counter()
     outcomes, data, reused = _outcomes(model, dataset, suite, conditions, config, device, record, team)
     if not team.first:
         return record.folder, []
@@ -129,7 +146,7 @@ def _ask_all(
     model: Any, subject: Subject, dataset: Any, suite: Any, config: Mapping[str, Any], device: Any, team: Team
 ) -> Path:
     """Each part in turn, as if it had been asked for alone; then all rows in one table, and what was not measured."""
-    rows, missing, failed = [], {}, {}
+    rows, missing, failed, elsewhere = [], {}, {}, {}
     for name, part in suite.parts.items():
         try:
             part.conditions(dataset)
@@ -142,33 +159,50 @@ def _ask_all(
         try:
             settings = {**config, "suite": config["suite"]["parts"][name]}
             rows += _ask(model, subject, dataset, part, settings, device, team)[1]
+        except Busy as error:
+            elsewhere[name] = str(error)
+            print(f"left out: {error}")
         except UserError as error:
             failed[name] = str(error)
             print(f"not measured: {error}")
 
-    from fourier_robust.report.table import Table
-
-    record = _record(subject, suite, dataset, device)
-    if not team.first:
-        return record.folder
-    left_out = [f"{name}: {reason}" for name, reason in {**missing, **failed}.items()]
-    columns, lines = suite.summary(rows)
-    summary = Table(suite.name, columns, lines, False, tuple(left_out))
+    not_measured, record = {**missing, **failed, **elsewhere}, _record(subject, suite, dataset, device)
     receipt = {
         "config": config,
         "subject": subject.names,
         "preprocessing": subject.preprocessing,
-        "measured": [name for name in suite.parts if name not in missing and name not in failed],
-        "not_measured": {**missing, **failed},
+        "measured": [name for name in suite.parts if name not in not_measured],
+        "not_measured": not_measured,
         "rows": len(rows),
         "definitions": suite.definitions,
     }
-    record.finish(rows, summary.records(), {}, receipt)
+
+    def write() -> None:
+        if rows:
+            _write_all(suite, rows, record, receipt)
+        of_all = f"of {len(suite.parts)} suites"
+        if missing and not (rows or failed or elsewhere):
+            raise UserError(f"no suite has its data: {next(iter(missing.values()))}")
+        if failed:
+            raise UserError(f"{len(failed)} {of_all} stopped: {', '.join(failed)}; see above")
+        if elsewhere:
+            raise Busy(f"another process measures {len(elsewhere)} {of_all}: {', '.join(elsewhere)}; see above")
+
+    team.first_does(write)
+    return record.folder
+
+
+def _write_all(suite: Any, rows: Sequence[Any], record: Any, receipt: Mapping[str, Any]) -> None:
+    """What ``suite=all`` leaves beside the folders of its parts."""
+    from fourier_robust.report.table import Table
+
+    left_out = [f"{name}: {reason}" for name, reason in receipt["not_measured"].items()]
+    columns, lines = suite.summary(rows)
+    summary = Table(suite.name, columns, lines, False, tuple(left_out))
+    with record.claimed():
+        record.finish(rows, summary.records(), {}, receipt)
     said = "\n".join(["", "not measured:", *left_out] if left_out else ["", "all suites measured"])
     print(f"{said}\n\nwrote results.csv, table.csv, eval.json in {record.folder}")
-    if failed:
-        raise UserError(f"{len(failed)} of {len(suite.parts)} suites stopped: {', '.join(failed)}; see above")
-    return record.folder
 
 
 def _record(subject: Subject, suite: Any, dataset: Any, device: Any) -> Any:

@@ -102,8 +102,10 @@ def finish(error: BaseException | None = None) -> int | None:
     if not found and error is not None:  # it never got to its jobs
         return None
     for one in found:
-        if isinstance(error, KeyboardInterrupt) and (one["state"] == "waiting" or "slurm" in one):
+        if isinstance(error, KeyboardInterrupt) and "slurm" in one:
             continue  # only the watching has ended
+        if isinstance(error, KeyboardInterrupt | SystemExit) and one["state"] == "waiting":
+            continue
         if one["state"] in ("waiting", "running"):
             one |= {"state": "lost", "reason": "it ended without a word: killed, or its host went down"}
     print(f"\n{summary(found)}\nnoted in {folder}; the same command runs what is missing", file=sys.stderr)

@@ -6,8 +6,11 @@ import importlib
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +74,7 @@ def test_a_missing_extra_is_one_line(name: str, tmp_path: Path) -> None:
     ("error", "extra"),
     [
         (RuntimeError("Unknown plugin class : 'hydra_plugins.hydra_joblib_launcher.joblib_launcher.J'"), "local"),
+        (RuntimeError("Unknown plugin class : 'hydra_plugins.fourier_robust_joblib.PatientJoblibLauncher'"), "local"),
         (RuntimeError("Unknown plugin class : 'hydra_plugins.fourier_robust_slurm.PatientSlurmLauncher'"), "slurm"),
         (ModuleNotFoundError("No module named 'ray'", name="ray"), "ray"),
         (ModuleNotFoundError("No module named 'submitit'", name="submitit"), "slurm"),
@@ -122,3 +126,75 @@ def test_jobs_at_once(name: str, launcher: tuple[str, ...], tmp_path: Path, trai
     statuses = [json.loads(path.read_text()) for path in (tmp_path / "swept").rglob("status.json")]
     attempts = sorted((one["state"], one["attempt"]) for one in statuses)
     assert attempts == [("done", 1), ("done", 1), ("failed", 2), ("failed", 2)]
+
+
+def test_a_process_that_is_killed_costs_its_own_job_alone(tmp_path: Path) -> None:
+    pytest.importorskip("joblib")
+    from hydra_plugins.fourier_robust_joblib import _each, _reason
+
+    def work(number: int) -> int:
+        if number == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if number == 2:
+            raise SystemExit(143)
+        time.sleep(1)  # at work while the other is killed
+        return os.getpid()
+
+    found = dict(_each(work, [(number,) for number in range(5)], 2, Jobs(tmp_path)))
+    assert {number for number, error in found.items() if error is None} == {0, 3, 4}
+    assert isinstance(found[2], SystemExit)
+    assert found[1] is not None
+    assert _reason(found[1]) == "its process was killed (SIGKILL(-9)): out of memory?"
+
+
+def started(tmp_path: Path, arguments: tuple[str, ...], ready: Callable[[dict[int, Any]], bool]) -> Any:
+    """A local sweep of fr-train, and what is noted of its jobs once they are `ready`."""
+    command = [sys.executable, "-m", "fourier_robust.train", "-m", f"paths.output_dir={tmp_path}/swept", *arguments]
+    sweep = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    until = time.monotonic() + 120
+    while time.monotonic() < until and sweep.poll() is None:
+        for folder in tmp_path.glob("swept/sweeps/*"):
+            noted = {one["job"]: one for one in Jobs(folder).all()}
+            if ready(noted):
+                return sweep, noted
+        time.sleep(0.05)
+    sweep.kill()
+    raise AssertionError(f"the sweep never came so far: {sweep.communicate()[0]}")
+
+
+def at_work(tmp_path: Path, count: int) -> Callable[[dict[int, Any]], bool]:
+    """Once so many jobs have a checkpoint."""
+    return lambda noted: len(noted) == 3 and len(list(tmp_path.glob("swept/**/last.pt"))) == count
+
+
+@pytest.mark.slow
+def test_a_killed_job_of_a_local_sweep_is_lost_alone_and_goes_on_with_the_same_command(tmp_path: Path) -> None:
+    if not installed("local"):
+        pytest.skip("the extra `local` is not installed")
+    arguments = ("hydra/launcher=local", "hydra.launcher.n_jobs=2", *TINY, "seed=0,1,2", "trainer.epochs=60")
+    sweep, noted = started(tmp_path, arguments, at_work(tmp_path, 2))
+    os.kill(noted[0]["pid"], signal.SIGKILL)
+    said = sweep.communicate(timeout=300)[0]
+    assert sweep.returncode == 1, said
+    assert "Traceback" not in said
+    assert "sweep of 3 jobs: 2 done, 1 lost" in said
+    assert "lost      #0 seed=0: its process was killed (SIGKILL(-9)): out of memory?" in said
+    code, said = fr_train(tmp_path, *arguments)
+    assert code == 0, said
+    assert "sweep of 3 jobs: 1 done, 2 skipped" in said
+    statuses = [json.loads(path.read_text()) for path in (tmp_path / "swept").rglob("status.json")]
+    assert sorted((one["state"], one["attempt"]) for one in statuses) == [("done", 1), ("done", 1), ("done", 2)]
+
+
+@pytest.mark.slow
+def test_sigterm_of_a_local_sweep_reaches_its_jobs(tmp_path: Path) -> None:
+    if not installed("local"):
+        pytest.skip("the extra `local` is not installed")
+    arguments = ("hydra/launcher=local", "hydra.launcher.n_jobs=2", *TINY, "seed=0,1,2", "trainer.epochs=5000")
+    sweep, _ = started(tmp_path, arguments, at_work(tmp_path, 2))
+    sweep.send_signal(signal.SIGTERM)
+    said = sweep.communicate(timeout=120)[0]
+    assert sweep.returncode == 128 + signal.SIGTERM, said
+    assert "sweep of 3 jobs: 2 preempted, 1 waiting" in said
+    statuses = [json.loads(path.read_text()) for path in (tmp_path / "swept").rglob("status.json")]
+    assert [one["state"] for one in statuses] == ["preempted", "preempted"]

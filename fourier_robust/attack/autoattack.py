@@ -10,6 +10,7 @@ from torch import nn
 
 from fourier_robust.attack.base import Norm, attacking, check_ball, check_batch, logits_of
 from fourier_robust.errors import UserError
+from fourier_robust.run.memory import with_fewer
 
 NAMES = {"linf": "Linf", "l2": "L2"}
 
@@ -20,7 +21,9 @@ class AutoAttack:
 
     Models of fewer than ten classes are attacked towards all their wrong classes, not nine. The package's own warnings
     (a random model, probabilities for logits, Square better than the white-box attacks) go to the log ``auto-attack``.
-    Its resume file does not load again; suite=attacks keeps finished stretches of images instead.
+    Its resume file does not load again; suite=attacks keeps finished stretches of images instead. Where memory runs out
+    it starts anew with half as many images at a time, down to one; its draws depend on that number (those of our own
+    attacks don't), so its results may.
 
     Args:
         eps: see `Attack`.
@@ -69,16 +72,20 @@ class AutoAttack:
                 classes = logits_of(model, images[:1]).shape[1]
             if classes < 4:
                 raise UserError(f"autoattack needs 4 classes or more, the model has {classes}")
-            attack = Package(
-                lambda points: model(points).float(),
-                norm=NAMES[self.norm],
-                eps=self.eps,
-                seed=seed,
-                device=images.device,
-            )
-            attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(9, classes - 1)
+
+            def at_once(count: int) -> torch.Tensor:
+                attack = Package(
+                    lambda points: model(points).float(),
+                    norm=NAMES[self.norm],
+                    eps=self.eps,
+                    seed=seed,
+                    device=images.device,
+                )
+                attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(9, classes - 1)
+                found: torch.Tensor = attack.run_standard_evaluation(images.contiguous(), labels, batch_size=count)[0]
+                return found.detach()
+
             try:
-                found = attack.run_standard_evaluation(images.contiguous(), labels, batch_size=len(images))[0]
+                return with_fewer(at_once, len(images))
             finally:
                 sys.settrace(trace)
-        return found.detach()

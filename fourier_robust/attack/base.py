@@ -12,6 +12,7 @@ from torch import nn
 
 from fourier_robust.attack.loss import PerImage
 from fourier_robust.errors import UserError
+from fourier_robust.run.memory import by_halves, out_of_memory
 
 Norm = Literal["linf", "l2"]
 
@@ -108,16 +109,21 @@ def attacking(model: nn.Module) -> Iterator[None]:
 
 
 def logits_of(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """(B,C,H,W) -> (B,K) float32; a model that does not take them is one line.
+    """(B,C,H,W) -> (B,K) float32; a model that does not take them is one line. In halves where memory runs out.
 
     Raises:
-        UserError: the model fails on images of this shape (but for want of memory).
+        UserError: the model fails on images of this shape, or a single one does not fit into memory.
     """
+    parts = by_halves(lambda rows: _logits(model, images[rows]), 0, len(images))
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     try:
         logits: torch.Tensor = model(images).float()
-    except torch.OutOfMemoryError:
-        raise
     except (RuntimeError, ValueError, AssertionError) as error:
+        if out_of_memory(error):
+            raise
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"the model does not take images of {tuple(images.shape[1:])}: {reason}") from error
     return logits
@@ -132,22 +138,36 @@ def climb(
 ) -> Climb:
     """One forward and one backward pass: the loss of each image and where it rises.
 
+    In halves where memory runs out: only the model's passes, so that the draws are those of the whole batch.
+
     Args:
         model: inside `attacking`.
         points: (B,C,H,W), images, or what `as_images` makes images of.
         labels: (B,).
-        loss: (B,K) logits and (B,) labels -> (B,).
-        as_images: differentiable.
+        loss: (B,K) logits and (B,) labels -> (B,), each image by itself.
+        as_images: differentiable, each image by itself.
 
     Raises:
         UserError: as `logits_of`; the gradient does not exist, or is not finite.
     """
-    inputs = points.detach().requires_grad_()
-    logits = logits_of(model, inputs if as_images is None else as_images(inputs))
-    if not logits.requires_grad:
-        raise UserError("the model has no gradient with respect to its input: something in it cuts the graph")
-    losses = loss(logits, labels)
-    (gradient,) = torch.autograd.grad(losses.sum(), inputs)
-    if not gradient.sum().isfinite() and not gradient.isfinite().all():
+
+    def of(rows: slice) -> Climb:
+        inputs = points.detach().requires_grad_()
+        images = inputs if as_images is None else as_images(inputs)
+        if rows == slice(0, len(labels)):
+            logits = _logits(model, images)
+            losses = loss(logits, labels)
+        else:  # `loss` knows the whole batch
+            logits = _logits(model, images[rows])
+            others = logits.new_zeros(len(labels), logits.shape[1])
+            losses = loss(torch.cat([others[: rows.start], logits, others[rows.stop :]]), labels)[rows]
+        if not logits.requires_grad:
+            raise UserError("the model has no gradient with respect to its input: something in it cuts the graph")
+        (gradient,) = torch.autograd.grad(losses.sum(), inputs)
+        return Climb(logits.detach(), losses.detach(), gradient[rows])
+
+    parts = by_halves(of, 0, len(labels))
+    found = parts[0] if len(parts) == 1 else Climb(*map(torch.cat, zip(*parts, strict=True)))
+    if not found.gradient.sum().isfinite() and not found.gradient.isfinite().all():
         raise UserError("the gradient with respect to the input is not finite; no attack can follow it")
-    return Climb(logits.detach(), losses.detach(), gradient)
+    return found

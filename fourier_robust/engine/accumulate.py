@@ -13,10 +13,10 @@ from fourier_robust.arch.batch_norm import batch_norms
 from fourier_robust.aug.views import Views
 from fourier_robust.engine.distributed import Agreed
 from fourier_robust.engine.job import Job
-from fourier_robust.engine.memory import free, out_of_memory
 from fourier_robust.engine.predict import Precision, autocast
 from fourier_robust.errors import UserError
 from fourier_robust.reg.none import NoRegularizer
+from fourier_robust.run.memory import free, out_of_memory
 
 Criterion = Callable[[torch.Tensor, Views], torch.Tensor]
 

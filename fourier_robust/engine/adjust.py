@@ -85,7 +85,8 @@ def adjust(
     """One re-fitted model per image size; `model` is as before, and shares with them what is not re-fitted.
 
     Scales and shifts of BatchNorm and the last linear layer are learnt (SGD on cross-entropy) with BatchNorm taking
-    the statistics of the batch; then its running statistics are measured anew, as the mean over batches.
+    the statistics of the batch; then its running statistics are measured anew, as the mean over batches. A batch that
+    does not fit into memory is not halved, for its statistics would be others: give a smaller one (batch_size=...).
 
     Args:
         model: on the device of the batches.

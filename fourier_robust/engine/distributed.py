@@ -20,7 +20,7 @@ import torch
 from torch import distributed
 
 from fourier_robust.engine.interrupt import Interrupted
-from fourier_robust.errors import UserError
+from fourier_robust.errors import BUSY, Busy, UserError
 
 T = TypeVar("T")
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")
@@ -40,6 +40,10 @@ _joined = False
 
 class Agreed(UserError):
     """A mistake that every process of the run knows of: all end together, and the first one says it."""
+
+
+class AgreedBusy(Agreed, Busy):
+    """The same where another run does this very work."""
 
 
 def launched() -> tuple[int, int, int]:
@@ -111,22 +115,22 @@ class Team:
         """The first process does it while the others wait; None for those.
 
         Raises:
-            Agreed: in all processes, where the work raised a UserError in the first.
+            Agreed: in all processes, where the work raised a UserError in the first; `AgreedBusy` where that was Busy.
         """
         if self.size == 1:
             return work()
-        result, said = None, ""
+        result, said, busy = None, "", False
         if self.first:
             try:
                 result = work()
             except UserError as error:
-                said = str(error) or type(error).__name__
-        length = int(self.largest(len(said.encode())))
+                said, busy = str(error) or type(error).__name__, isinstance(error, Busy)
+        length, of_busy = divmod(int(self.largest(2 * len(said.encode()) + busy)), 2)
         if length:
             text = torch.zeros(length, dtype=torch.uint8)
             text[: len(said.encode())] = torch.tensor(list(said.encode()), dtype=torch.uint8)
             self.copy_first([text])
-            raise Agreed(bytes(text.tolist()).decode())
+            raise (AgreedBusy if of_busy else Agreed)(bytes(text.tolist()).decode())
         return result
 
     def send(self, tensors: Sequence[torch.Tensor]) -> None:
@@ -222,8 +226,11 @@ def joined(device: torch.device, patience: timedelta = timedelta(minutes=30)) ->
             team.barrier()
         except (Agreed, Interrupted) as end:
             team.barrier()  # torchrun ends the others when one is gone: the first has noted everything by now
+            with contextlib.suppress(RuntimeError):  # else a thread of the group may abort the process as it exits
+                distributed.destroy_process_group()
             if not team.first:
-                raise SystemExit(128 + end.signum if isinstance(end, Interrupted) else 2) from end
+                busy = BUSY if isinstance(end, Busy) else 2
+                raise SystemExit(128 + end.signum if isinstance(end, Interrupted) else busy) from end
             raise
         except Lost as end:
             if not team.first:

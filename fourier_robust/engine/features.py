@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from fourier_robust.dataset.base import Batch
+from fourier_robust.engine.memory import in_halves
 from fourier_robust.engine.predict import Precision, autocast, evaluating, memory_format
 from fourier_robust.errors import UserError
 
@@ -42,7 +43,8 @@ def features(
 ) -> Iterator[Features]:
     """What each layer puts out for each image, in evaluation mode; the model's mode is restored afterwards.
 
-    A copy, since the next layer may work in place on what it got.
+    A copy, since the next layer may work in place on what it got. A batch that does not fit into memory goes through
+    in halves.
 
     Args:
         model: takes (B,C,H,W) in [0,1]; on the device of the batches.
@@ -54,11 +56,23 @@ def features(
         UserError: a name is unknown, or its module does not put out one tensor (B,...) in a pass.
     """
     check_layers(model, layers)
-    found: dict[str, list[Any]] = {}
+    found: dict[str, list[Any]] = {layer: [] for layer in layers}
 
     def keep(layer: str, output: Any) -> None:
         tensor = isinstance(output, torch.Tensor)
         found[layer].append(output.to(torch.float32, copy=True) if tensor else output)
+
+    def run(part: Batch) -> Features:
+        device = part.images.device
+        images = part.images.contiguous(memory_format=memory_format(device, precision))
+        try:
+            with torch.inference_mode(), autocast(device, precision):
+                model(images)
+            whole = {layer: _only(layer, found[layer], len(images)) for layer in layers}
+        finally:
+            for outputs in found.values():  # also of an attempt that ran out of memory
+                outputs.clear()
+        return Features(whole, part.labels, part.indices)
 
     hooks = [
         model.get_submodule(layer).register_forward_hook(lambda _, __, output, layer=layer: keep(layer, output))
@@ -67,16 +81,17 @@ def features(
     try:
         with evaluating(model):
             for batch in batches:
-                found.update((layer, []) for layer in layers)
-                device = batch.images.device
-                images = batch.images.contiguous(memory_format=memory_format(device, precision))
-                with torch.inference_mode(), autocast(device, precision):
-                    model(images)
-                whole = {layer: _only(layer, found[layer], len(images)) for layer in layers}
-                yield Features(whole, batch.labels.cpu(), batch.indices)
+                seen = in_halves(run, batch, _joined)
+                yield seen._replace(labels=batch.labels.cpu())
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _joined(parts: list[Features]) -> Features:
+    layers = {layer: torch.cat([part.layers[layer] for part in parts]) for layer in parts[0].layers}
+    labels, indices = (torch.cat(column) for column in list(zip(*parts, strict=True))[1:])
+    return Features(layers, labels, indices)
 
 
 def _only(layer: str, outputs: list[Any], count: int) -> torch.Tensor:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from fourier_robust.engine.interrupt import Interrupted, scheduler_signal, stop_on_signals
-from fourier_robust.errors import UserError
+from fourier_robust.errors import BUSY, Busy, UserError
 
 _POLL = 0.1  # seconds
 
@@ -24,6 +24,7 @@ def start(module: str, overrides: Sequence[str], processes: int) -> None:
 
     Raises:
         UserError: one of them failed; it has said why.
+        Busy: another process does this very work; they have said who.
         Interrupted: a signal asked for a stop; it was passed on as SIGTERM, and all have ended.
     """
     command = [sys.executable, "-m", __name__, "--standalone", f"--nproc-per-node={processes}", "-m", module]
@@ -43,6 +44,8 @@ def start(module: str, overrides: Sequence[str], processes: int) -> None:
             time.sleep(_POLL)
     if sent is not None:
         raise Interrupted(sent, f"passed on to {processes} processes; the same command goes on from here")
+    if child.returncode == BUSY:
+        raise Busy(f"device.processes={processes}: another process does this very work, see above")
     if child.returncode:
         raise UserError(f"device.processes={processes}: a process failed, see above (exit code {child.returncode})")
 
@@ -64,6 +67,8 @@ def main() -> None:
         run.run(run.parse_args(sys.argv[1:]))
     except ChildFailedError as error:
         code = error.get_first_failure()[1].exitcode
+        if any(failure.exitcode == BUSY for failure in error.failures.values()):
+            code = BUSY
         sys.exit(code if code > 0 else 128 - code)
     except SignalException as stop:
         sys.exit(128 + stop.sigval)

@@ -37,7 +37,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise _named(error, path) from error
+        raise named(error, path) from error
 
 
 def also_as(path: Path, other: Path) -> None:
@@ -59,11 +59,11 @@ def write_text(path: Path, content: str) -> None:
 
 def _temporary(path: Path) -> Path:
     """A name beside `path` that says who writes there."""
-    return path.with_name(f".{path.name}.{_here()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+    return path.with_name(f".{path.name}.{here()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
 
 
 @functools.cache
-def _here() -> str:
+def here() -> str:
     """8 hex digits that tell this host, boot and table of processes from others."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     table = os.readlink("/proc/self/ns/pid") if os.path.lexists("/proc/self/ns/pid") else ""
@@ -88,13 +88,13 @@ def _clear(folder: Path, now: float) -> None:
                 rest.unlink()
 
 
-def _void(here: str, pid: str, rest: Path, now: float) -> bool:
+def _void(host: str, pid: str, rest: Path, now: float) -> bool:
     """Whether nobody writes the temporary file `rest` any more."""
-    if here == _here() and Path("/proc/self").exists():
+    if host == here() and Path("/proc/self").exists():
         return not Path(f"/proc/{pid}").exists()
     return now - rest.stat().st_mtime > LONGEST
 
 
-def _named(error: OSError, path: Path) -> OSError:
+def named(error: OSError, path: Path) -> OSError:
     """The same error with the name of the file that could not be written, which a full disk does not give."""
     return type(error)(error.errno, error.strerror, str(path)) if error.errno and error.strerror else error

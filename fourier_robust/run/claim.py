@@ -12,11 +12,13 @@ import os
 import socket
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from fourier_robust.errors import Busy
+from fourier_robust.run.atomic import here, named
 
 BEAT = 20.0  # seconds between two signs of life
 STALE = 180.0  # seconds without one after which a claim from another host counts for nothing
@@ -32,15 +34,19 @@ class Claim:
     Args:
         folder: exists.
         beat: also called with every sign of life; what it raises is ignored.
+        doing: what the holder does there, as the message to the others says it.
 
     Raises:
         Busy: on entering: a living process holds the folder.
     """
 
-    def __init__(self, folder: Path, beat: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, folder: Path, beat: Callable[[], None] = lambda: None, doing: str = "is running this experiment"
+    ) -> None:
         self.path = folder / NAME
-        self._beat_too = beat
-        self._mine = json.dumps({**_self(), "token": uuid.uuid4().hex})
+        self._beat_too, self._doing = beat, doing
+        since = time.strftime("%Y-%m-%d %H:%M:%S %z")
+        self._mine = json.dumps({**_self(), "since": since, "token": uuid.uuid4().hex})
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beats, name="heartbeat", daemon=True)
 
@@ -65,8 +71,8 @@ class Claim:
             if seen is None:  # given up in this moment
                 continue
             if alive(self.path, seen):
-                raise Busy(f"another process is running this experiment: {self.path.parent} ({_holder(seen)})")
-            aside = self.path.with_name(f"{NAME}.{uuid.uuid4().hex}")
+                raise Busy(f"another process {self._doing}: {self.path.parent} ({_holder(seen)})")
+            aside = self._temporary()
             try:
                 os.rename(self.path, aside)
             except FileNotFoundError:  # another was faster
@@ -78,21 +84,35 @@ class Claim:
 
     def _created(self) -> bool:
         """Make the file, whole from the start where files can have two names."""
-        made = self.path.with_name(f"{NAME}.{uuid.uuid4().hex}")
-        made.write_text(self._mine)
+        made = self._temporary()
         try:
-            os.link(made, self.path)
-        except FileExistsError:
-            return False
-        except OSError:
+            made.write_text(self._mine)
             try:
-                with open(self.path, "x") as file:
-                    file.write(self._mine)
+                os.link(made, self.path)
             except FileExistsError:
                 return False
+            except OSError:
+                self._write_alone()
+        except FileExistsError:
+            return False
+        except OSError as error:  # a full disk does not say where
+            raise named(error, self.path) from error
         finally:
             made.unlink(missing_ok=True)
         return True
+
+    def _write_alone(self) -> None:
+        with open(self.path, "x") as file:
+            try:
+                file.write(self._mine)
+                file.flush()
+            except OSError:
+                self.path.unlink(missing_ok=True)
+                raise
+
+    def _temporary(self) -> Path:
+        """A name that `run.atomic` clears away where a killed process has left it."""
+        return self.path.with_name(f"{NAME}.{here()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
 
     def _beats(self) -> None:
         while not self._stop.wait(BEAT):
@@ -105,8 +125,8 @@ class Claim:
 def alive(path: Path, text: str) -> bool:
     """Whether the process whose claim `text` stands in the file `path` lives, as far as can be known from here."""
     try:
-        holder, here = json.loads(text), _self()
-        same_host = all(holder[key] == here[key] for key in ("host", "boot", "processes"))
+        holder, this = json.loads(text), _self()
+        same_host = all(holder[key] == this[key] for key in ("host", "boot", "processes"))
         pid, start = int(holder["pid"]), holder["start"]
     except (ValueError, KeyError, TypeError):
         same_host = False  # being written, or damaged: its age tells
@@ -154,7 +174,8 @@ def _age(path: Path) -> float:
 def _holder(text: str) -> str:
     try:
         content = json.loads(text)
-        return f"process {content['pid']} on {content['host']}"
+        since = f" since {content['since']}" if "since" in content else ""
+        return f"process {content['pid']} on {content['host']}{since}"
     except (ValueError, KeyError, TypeError):
         return "by another host"
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from fourier_robust.run.atomic import write_bytes, write_text
 from fourier_robust.run.checkpoint import Checkpoint
+from fourier_robust.run.claim import Claim
 from fourier_robust.run.folder import slug
 from fourier_robust.run.predictions import PredictionCache
 from fourier_robust.run.provenance import peak_memory, provenance
@@ -45,6 +47,31 @@ class EvalRecord:
         self.folder = evaluations / slug(name)
         self.run = slug(checkpoint.path.resolve().parent.name if checkpoint.meta else checkpoint.path.stem)
         self.store = OutcomeStore(self.folder / "outcomes")
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[Claim]:
+        """Hold the folder for this process; one in which nothing was written is gone afterwards.
+
+        Raises:
+            Busy: another process measures or writes there now.
+            OSError: the folder can't be made or written.
+        """
+        claim, held = Claim(self.folder, doing="is measuring this"), False
+        try:
+            while not held:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with contextlib.suppress(FileNotFoundError):  # another process has just removed it, as below
+                    claim.__enter__()
+                    held = True
+            yield claim
+        finally:
+            if held:
+                claim.__exit__()
+            empty = self.folder
+            with contextlib.suppress(OSError):  # something is in it
+                while empty != self.checkpoint.path.parent:
+                    empty.rmdir()
+                    empty = empty.parent
 
     def predictions(self, limit: int, precision: str) -> PredictionCache:
         """What all suites of this checkpoint share, up to `limit` bytes."""

@@ -16,7 +16,7 @@ from fourier_robust.dataset.base import Dataset, Split, content_identity
 from fourier_robust.dataset.corrupted import CifarCRelease, ImageNetCRelease, available, available_tree
 from fourier_robust.errors import UserError
 from fourier_robust.run.release import Release
-from fourier_robust.run.release_receipt import read_receipt
+from fourier_robust.run.release_receipt import identity, read_receipt
 
 
 class Clean:
@@ -134,6 +134,7 @@ class Stored:
         self._receipt = read_receipt(folder)
         self._tree = jpeg_quality(clean.dataset) is not None
         self.generated, self.where = self._receipt is not None, f"in {folder}"
+        self._whole: set[str] = set()  # array files that were held against the receipt
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -179,11 +180,23 @@ class Stored:
         if self._receipt and self._receipt["facts"].get("data") != self._clean(device).identity:
             raise UserError(f"{folder} was generated from other images than those of {dataset.name}")
         if not self._tree:
+            for file in (f"{name}.npy", "labels.npy"):
+                self._check(file)
             return CifarCRelease(folder, name, severity, device=device, size=dataset.size)
         tree = ImageNetCRelease(folder, name, severity, dataset.size, dataset.class_names, device)
         if self._receipt and self._receipt["files"].get(f"{name}/{severity}") != tree.identity:
             raise UserError(f"{folder}/{name}/{severity} is not what its receipt says: files are missing or changed")
         return tree
+
+    def _check(self, file: str) -> None:
+        """Hold an array file against the checksum in our receipt, once; a published release has none."""
+        wanted = self._receipt["files"].get(file) if self._receipt else None
+        path = self._folder / file
+        if wanted is None or file in self._whole or not path.exists():
+            return
+        if identity(path) != wanted:
+            raise UserError(f"{path} is not what its receipt says: remove it and have it made again (suite.save)")
+        self._whole.add(file)
 
 
 def _other_tables(sizes: set[int], size: int) -> list[str]:

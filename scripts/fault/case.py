@@ -6,7 +6,7 @@ import csv
 import random
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,8 @@ class Line:
         self.message, self.code = ended.last, str(ended.code)
         codes = [code] if isinstance(code, int) else list(code)
         self.check(ended.code in codes, f"exit code {ended.code}, not {' or '.join(map(str, codes))}")
-        self.check("Traceback" not in ended.text, "a traceback")
+        trace = ended.text.partition("Traceback")[2].splitlines()
+        self.check(not trace, f"a traceback: {' '.join(' '.join(trace[:12]).split())[-200:]}")
         for part in parts:
             self.check(part in ended.last, f"the message does not say {part!r}: {ended.last!r}")
 
@@ -63,10 +64,21 @@ class Bench:
         server: starts the commands.
         kills: how many points of a run are struck where a case strikes at many.
         seed: of the points.
+        minutes: for all strikes at one command.
+        say: is told how far it is.
     """
 
-    def __init__(self, folder: Path, server: Server, kills: int, seed: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        server: Server,
+        kills: int,
+        seed: int = 0,
+        minutes: float = 15.0,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.folder, self.server, self.kills, self.seed = folder, server, kills, seed
+        self.minutes, self.say = minutes, say
         self._count = 0
 
     def random(self, case: str) -> random.Random:

@@ -134,17 +134,20 @@ def release(bench: Bench) -> Iterator[Line]:
     source = bench.new(bench.trained())
     made = _eval(source, *RELEASE, "suite.save=data/shapes-C", "suite.workers=1")
     bench.server.run(made, source)
-    folder = bench.new(source)
-    foreign = Path("data/shapes-C/corruptions.json")
-    (source / foreign).unlink()
     suite = run_of(source).relative_to(source) / "eval" / "corruptions"
     shutil.rmtree(source / suite)
     shutil.rmtree(source / suite.parent / "predictions", ignore_errors=True)
-    line, draw = Line("contrast.npy of a release with our receipt", "cut, one bit, empty"), bench.random("receipt")
+    folder = bench.new(source)
+    foreign = Path("data/shapes-C/corruptions.json")
+    (source / foreign).unlink()
+    how = f"{_how(bench)}; written on, and read"
+    line, draw = Line("contrast.npy of a release with our receipt", how), bench.random("receipt")
     kept = (folder / "data/shapes-C/contrast.npy").read_bytes()
     for kind in _kinds(bench):
         KINDS[kind](folder / "data/shapes-C/contrast.npy", draw)
         line.said(bench.server.run(made, folder), 2, "contrast.npy", "remove it")
+        line.said(bench.server.run(_eval(folder, *RELEASE), folder), 2, "contrast.npy", "remove it")
+        line.check(not (folder / suite / "results.csv").exists(), f"{kind}: it was measured")
         (folder / "data/shapes-C/contrast.npy").write_bytes(kept)
     line.left = "nothing measured; once removed it is made again, equal in all bytes"
     (folder / "data/shapes-C/contrast.npy").unlink()

@@ -13,13 +13,16 @@ from torch import nn
 from fourier_robust.arch.normalize import Normalized
 from fourier_robust.aug.apr_p import APRP
 from fourier_robust.aug.chain import Chain
-from fourier_robust.engine import memory
+from fourier_robust.dataset.base import Batch
 from fourier_robust.engine.distributed import ALONE
+from fourier_robust.engine.features import features
 from fourier_robust.engine.gradient import GradientOf, input_gradients
 from fourier_robust.engine.last_layer import last_layer, last_linear
-from fourier_robust.engine.memory import out_of_memory
+from fourier_robust.engine.memory import in_halves
 from fourier_robust.engine.predict import predict, predict_each
 from fourier_robust.errors import UserError
+from fourier_robust.run import memory
+from fourier_robust.run.memory import out_of_memory
 from fourier_robust.score.odin import ODIN
 
 SAID = "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory"
@@ -94,6 +97,34 @@ def test_input_gradients_in_halves() -> None:
     whole, part = (next(iter(input_gradients(model, images.batches(11), wanted))) for model in models)
     assert torch.equal(part.labels, whole.labels)
     assert torch.allclose(part.gradients, whole.gradients, atol=1e-7)
+
+
+def test_features_of_layers_in_halves() -> None:
+    net, images = network(), split(11, 0)
+    small = Small(net, 4)
+    names = [name for name, _ in net.named_modules() if name][:2]
+    (whole,) = features(net, images.batches(11), names)
+    (parts,) = features(small, images.batches(11), [f"net.{name}" for name in names])
+    assert small.tried == [11, 5, 2, 3, 6, 3, 3]
+    assert torch.equal(parts.labels, whole.labels)
+    assert torch.equal(parts.indices, whole.indices)
+    for name in names:
+        assert torch.allclose(parts.layers[f"net.{name}"], whole.layers[name], atol=1e-6)
+
+
+def test_results_that_do_not_fit_together_are_one_line() -> None:
+    def join(parts: list[int]) -> int:
+        raise RuntimeError(SAID)
+
+    def work(part: Batch) -> int:
+        if len(part.labels) > 2:
+            raise RuntimeError(SAID)
+        return len(part.labels)
+
+    (batch,) = split(4, 0).batches(4)
+    with pytest.raises(UserError, match="out of memory for the results of 4 images"):
+        in_halves(work, batch, join)
+    assert in_halves(work, batch, sum) == 4
 
 
 def weights(run: Run) -> torch.Tensor:

@@ -38,14 +38,18 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_nothing_is_lost_by(name: str, bench: object) -> None:
-    lines = faults.lines_of(name, bench)
+    lines = list(faults.lines_of(name, bench))
     assert lines
     assert {line.fault: line.bad for line in lines if line.bad} == {}
 
 
 def test_a_bad_outcome_is_seen() -> None:
-    line = faults.Line("fault", "how")
+    line, trace = faults.Line("fault", "how"), "(most recent call last): OSError: disk"
     ended = faults.Ended(1, "Traceback (most recent call last):\nOSError: disk")
     line.said(ended, 2, "full")
-    assert line.bad == ["exit code 1, not 2", "a traceback", "the message does not say 'full': 'OSError: disk'"]
-    assert "BAD: exit code 1, not 2; a traceback" in faults.cells(line, Path("/scratch"))[-1]
+    assert line.bad == [
+        "exit code 1, not 2",
+        f"a traceback: {trace}",
+        "the message does not say 'full': 'OSError: disk'",
+    ]
+    assert f"BAD: exit code 1, not 2; a traceback: {trace}" in faults.cells(line, Path("/scratch"))[-1]

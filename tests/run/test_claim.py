@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import time
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 from fourier_robust.errors import Busy
-from fourier_robust.run import claim
+from fourier_robust.run import atomic, claim
 from fourier_robust.run.claim import NAME, STALE, Claim
 
 CONTEXT = multiprocessing.get_context("spawn")
@@ -133,3 +135,23 @@ def test_of_many_at_once_one_gets_a_void_claim(tmp_path: Path) -> None:
         one.join()
     assert found == ["held", "refused", "refused", "refused"]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_names_the_claim_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, text: str) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*\.claim'"):
+        Claim(tmp_path).__enter__()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_of_a_claim_goes_with_the_next_file(tmp_path: Path) -> None:
+    (tmp_path / f"{NAME}.{atomic.here()}-{2**22 + 1}-00000000.tmp").touch()
+    with Claim(tmp_path) as held:
+        atomic.write_text(tmp_path / "a.csv", "text")
+        assert sorted(path.name for path in tmp_path.iterdir()) == [NAME, "a.csv"]
+        assert held._temporary().name.startswith(f"{NAME}.")  # which releases pass over
+        assert re.search(r"\.[0-9a-f]{8}-\d+-[0-9a-f]{8}\.tmp$", held._temporary().name)

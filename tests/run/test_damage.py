@@ -74,8 +74,8 @@ def test_state_files_of_before_the_seal_are_read_and_checked(tmp_path: Path) -> 
 
 def test_half_written_files_go_when_their_process_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, gone = tmp_path / "a.csv", 2**22 + 1  # no process has this number
-    dead = tmp_path / f".a.csv.{atomic._here()}-{gone}-00000000.tmp"
-    alive = tmp_path / f".a.csv.{atomic._here()}-{os.getpid()}-00000000.tmp"
+    dead = tmp_path / f".a.csv.{atomic.here()}-{gone}-00000000.tmp"
+    alive = tmp_path / f".a.csv.{atomic.here()}-{os.getpid()}-00000000.tmp"
     elsewhere, silent = (tmp_path / f".a.csv.ffffffff-{gone}-0000000{n}.tmp" for n in (0, 1))
     others = tmp_path / ".fog.npy.tmp"
     for rest in (dead, alive, elsewhere, silent, others):
