@@ -131,6 +131,8 @@ class _Loop:
             self.average = AveragedModel(self.job.model, multi_avg_fn=rule, use_buffers=True)
         if state is not None:
             self._restore(state)
+            if self.history and self.job.team.first:  # killed between a checkpoint and its line
+                self.job.record(self.history)
         once = self.micro is None and isinstance(self.job.reg, NoRegularizer)
         self.replicas = Replicas(self.job.model, self.job.team, once, self.job.compiled)
         while self.step < self.settings.epochs * self.steps_per_epoch:

@@ -59,7 +59,10 @@ class Running:
     def wait(self, seconds: float = LONGEST) -> Ended | None:
         """How it ended, or None if it is still at work after so many seconds."""
         code = self.server.code(self.pid, seconds)
-        return None if code is None else Ended(code, self.log.read_text(errors="replace"))
+        if code is None:
+            return None
+        said = self.log.read_text(errors="replace") if self.log.exists() else ""  # struck before it said a word
+        return Ended(code, said)
 
     def end(self) -> Ended:
         """How it ended; killed, and an error, if it takes longer than `LONGEST`."""

@@ -145,6 +145,16 @@ def test_interrupted_and_resumed_equals_uninterrupted(settings: Trainer, stop: i
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_killed_between_the_last_checkpoint_and_its_line() -> None:
+    """The next launch, for which no epoch is left, writes the line."""
+    whole, rest = Run(), Run(model=network())
+    SETTINGS.fit(whole.job)
+    SETTINGS.fit(rest.job, whole.states[-1][2])
+    assert rest.history == whole.history
+    assert len(rest.history) == 3
+    assert not rest.states
+
+
 class Bomb(Noise):
     """Makes the loss infinite from the n-th draw on."""
 
