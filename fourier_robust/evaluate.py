@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fourier_robust.errors import Busy, UserError
 from fourier_robust.usage import asked_for, usage
@@ -17,6 +17,26 @@ if TYPE_CHECKING:
     from fourier_robust.subject import Subject
 
 LONGEST = timedelta(days=30)  # a process waits for another one's condition; one that died is noticed at once
+
+
+class Setting(NamedTuple):
+    """What all suites of one command share.
+
+    Attributes:
+        model: on the device, for images of the data set.
+        subject: who is measured.
+        dataset: on whose images.
+        config: resolved and checked; of one suite.
+        device: where.
+        team: the processes that share the conditions.
+    """
+
+    model: Any
+    subject: Subject
+    dataset: Any
+    config: Mapping[str, Any]
+    device: Any
+    team: Team
 
 
 def main() -> None:
@@ -74,61 +94,46 @@ def measure(who: Callable[[], Subject], config: Mapping[str, Any], team: Team | 
     from fourier_robust.cli import build, build_dataset
     from fourier_robust.engine.distributed import ALONE
 
-    team = team or ALONE
     device = build(config, "device").prepare()
     subject = who()
     dataset = build_dataset({**config, "dataset": subject.dataset})
     suite = build(config, "suite")
-    model = subject.model(dataset, device)
-    if hasattr(suite, "parts"):
-        return _ask_all(model, subject, dataset, suite, config, device, team)
-    return _ask(model, subject, dataset, suite, config, device, team)[0]
+    at = Setting(subject.model(dataset, device), subject, dataset, config, device, team or ALONE)
+    return _ask_all(at, suite) if hasattr(suite, "parts") else _ask(at, suite)[0]
 
 
-def _ask(
-    model: Any, subject: Subject, dataset: Any, suite: Any, config: Mapping[str, Any], device: Any, team: Team
-) -> tuple[Path, list[Any]]:
+def _ask(at: Setting, suite: Any) -> tuple[Path, list[Any]]:
     """One suite: its folder, and the rows in it (in the first process)."""
-    conditions = suite.conditions(dataset)  # missing data is known here, before any work
-    record = _record(subject, suite, dataset, device)
+    conditions = suite.conditions(at.dataset)  # missing data is known here, before any work
+    record = _record(at, suite)
     with contextlib.ExitStack() as stack:
-        team.first_does(lambda: stack.enter_context(record.claimed()))
-        team.first_does(lambda: _write_images(suite))
-        return _measured(model, subject, dataset, suite, conditions, config, device, record, team)
+        at.team.first_does(lambda: stack.enter_context(record.claimed()))
+        at.team.first_does(lambda: _write_images(suite))
+        return record.folder, _measured(at, suite, conditions, record)
 
 
-def _measured(
-    model: Any,
-    subject: Subject,
-    dataset: Any,
-    suite: Any,
-    conditions: Sequence[Any],
-    config: Mapping[str, Any],
-    device: Any,
-    record: Any,
-    team: Team,
-) -> tuple[Path, list[Any]]:
-    """The suite's conditions, and what the first process, which holds the folder, writes of them."""
+def _measured(at: Setting, suite: Any, conditions: Sequence[Any], record: Any) -> list[Any]:
+    """The rows of the conditions, which the first process, that holds the folder, writes."""
     from fourier_robust.report.figure import table_png
     from fourier_robust.report.table import table_of
 
-    trained, started = subject.names, time.perf_counter()
-    outcomes, data, reused = _outcomes(model, dataset, suite, conditions, config, device, record, team)
-    if not team.first:
-        return record.folder, []
+    subject, trained, started = at.subject, at.subject.names, time.perf_counter()
+    outcomes, data, reused = _outcomes(at, suite, conditions, record)
+    if not at.team.first:
+        return []
     rows = _rows(suite, suite.measure(outcomes), record.run, subject)
-    remarks = [*suite.remarks(), *subject.remarks(), f"precision {config['precision']}"]
+    remarks = [*suite.remarks(), *subject.remarks(), f"precision {at.config['precision']}"]
     title = f"{trained['dataset']}/{trained['arch']}/{trained['aug']}-{trained['reg']}" if subject.ours else record.run
     table = table_of(rows, title, remarks)
     receipt = {
-        "config": config,
+        "config": at.config,
         "subject": trained,
         "preprocessing": subject.preprocessing,
         "conditions_wanted": len(conditions),
         "conditions_measured": len(outcomes),
         "conditions_reused": reused,  # measured by an earlier launch; not in the wall time
         "images": sum(len(found.label) for found in outcomes.values()),  # of all conditions, each once
-        "processes": team.size,
+        "processes": at.team.size,
         "rows": len(rows),
         "remarks": remarks,
         "definitions": dict(suite.definitions),
@@ -139,17 +144,15 @@ def _measured(
     record.finish(rows, table.records(), files, receipt)
     written = ", ".join(["results.csv", "table.csv", *files, "eval.json"])
     print(f"\n{table.text()}\n\nwrote {written} in {record.folder}")
-    return record.folder, rows
+    return rows
 
 
-def _ask_all(
-    model: Any, subject: Subject, dataset: Any, suite: Any, config: Mapping[str, Any], device: Any, team: Team
-) -> Path:
+def _ask_all(at: Setting, suite: Any) -> Path:
     """Each part in turn, as if it had been asked for alone; then all rows in one table, and what was not measured."""
     rows, missing, failed, elsewhere = [], {}, {}, {}
     for name, part in suite.parts.items():
         try:
-            part.conditions(dataset)
+            part.conditions(at.dataset)
         except UserError as error:
             missing[name] = str(error)
     for name, part in suite.parts.items():
@@ -157,8 +160,8 @@ def _ask_all(
             continue
         print(f"\n== suite={name}")
         try:
-            settings = {**config, "suite": config["suite"]["parts"][name]}
-            rows += _ask(model, subject, dataset, part, settings, device, team)[1]
+            config = {**at.config, "suite": at.config["suite"]["parts"][name]}
+            rows += _ask(at._replace(config=config), part)[1]
         except Busy as error:
             elsewhere[name] = str(error)
             print(f"left out: {error}")
@@ -166,11 +169,11 @@ def _ask_all(
             failed[name] = str(error)
             print(f"not measured: {error}")
 
-    not_measured, record = {**missing, **failed, **elsewhere}, _record(subject, suite, dataset, device)
+    not_measured, record = {**missing, **failed, **elsewhere}, _record(at, suite)
     receipt = {
-        "config": config,
-        "subject": subject.names,
-        "preprocessing": subject.preprocessing,
+        "config": at.config,
+        "subject": at.subject.names,
+        "preprocessing": at.subject.preprocessing,
         "measured": [name for name in suite.parts if name not in not_measured],
         "not_measured": not_measured,
         "rows": len(rows),
@@ -188,8 +191,9 @@ def _ask_all(
         if elsewhere:
             raise Busy(f"another process measures {len(elsewhere)} {of_all}: {', '.join(elsewhere)}; see above")
 
-    team.first_does(write)
-    return record.folder
+    at.team.first_does(write)
+    folder: Path = record.folder
+    return folder
 
 
 def _write_all(suite: Any, rows: Sequence[Any], record: Any, receipt: Mapping[str, Any]) -> None:
@@ -205,13 +209,13 @@ def _write_all(suite: Any, rows: Sequence[Any], record: Any, receipt: Mapping[st
     print(f"{said}\n\nwrote results.csv, table.csv, eval.json in {record.folder}")
 
 
-def _record(subject: Subject, suite: Any, dataset: Any, device: Any) -> Any:
+def _record(at: Setting, suite: Any) -> Any:
     """Where the results of a suite go."""
     from fourier_robust.run.eval_record import EvalRecord
 
-    own_data = subject.ours and subject.names["dataset"] == subject.data
-    folder = suite.name if own_data else f"{suite.name}.{dataset.name}"
-    return EvalRecord(subject.checkpoint, folder, device, subject.preprocessing)
+    own_data = at.subject.ours and at.subject.names["dataset"] == at.subject.data
+    folder = suite.name if own_data else f"{suite.name}.{at.dataset.name}"
+    return EvalRecord(at.subject.checkpoint, folder, at.device, at.subject.preprocessing)
 
 
 def _write_alone(config: Mapping[str, Any]) -> None:
@@ -266,37 +270,26 @@ def _rows(suite: Any, measurements: Any, run: str, subject: Subject) -> list[Any
 
 
 def _outcomes(
-    model: Any,
-    dataset: Any,
-    suite: Any,
-    conditions: Sequence[Any],
-    config: Mapping[str, Any],
-    device: Any,
-    record: Any,
-    team: Team,
+    at: Setting, suite: Any, conditions: Sequence[Any], record: Any
 ) -> tuple[dict[Any, Any], dict[str, str], int]:
     """What is kept of each condition (in the first process), what it is of, and how many took no pass this time."""
     from fourier_robust.engine.predict import memory_format
     from fourier_robust.engine.survey import Survey
 
-    precision, room = (
-        config["precision"],
-        250 if hasattr(suite, "observe") else 1000,
-    )  # gradients and features need more
-    known = record.predictions(round(config["predictions_gib"] * 2**30) if config["resume"] else 0, precision)
-    model.to(memory_format=memory_format(device, precision))
-    batch_size = config["batch_size"] or (room if device.type == "cuda" else 128)
+    precision, resume = at.config["precision"], at.config["resume"]
+    at.model.to(memory_format=memory_format(at.device, precision))
+    room = 250 if hasattr(suite, "observe") else 1000  # gradients and features need more than logits
     survey = Survey(
-        model=model,
-        dataset=dataset,
+        model=at.model,
+        dataset=at.dataset,
         suite=suite,
-        device=device,
-        batch_size=batch_size,
+        device=at.device,
+        batch_size=at.config["batch_size"] or (room if at.device.type == "cuda" else 128),
         precision=precision,
-        resume=config["resume"],
+        resume=resume,
         record=record,
-        known=known,
-        team=team,
+        known=record.predictions(round(at.config["predictions_gib"] * 2**30) if resume else 0, precision),
+        team=at.team,
     )
     outcomes = survey.of(conditions)
     return outcomes, survey.data, len(conditions) - survey.measured
