@@ -181,9 +181,14 @@ def _ask_all(at: Setting, suite: Any) -> Path:
     }
 
     def write() -> None:
-        if rows:
-            _write_all(suite, rows, record, receipt)
         of_all = f"of {len(suite.parts)} suites"
+        try:
+            if rows:
+                _write_all(suite, rows, record, receipt)
+        except Busy as error:
+            if failed:
+                raise UserError(f"{len(failed)} {of_all} stopped: {', '.join(failed)}; and {error}") from error
+            raise
         if missing and not (rows or failed or elsewhere):
             raise UserError(f"no suite has its data: {next(iter(missing.values()))}")
         if failed:

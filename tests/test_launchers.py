@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +22,13 @@ from support import TINY, compose_config
 
 from fourier_robust import sweeping
 from fourier_robust.config import conf_dir
+from fourier_robust.engine.interrupt import Stopped
 from fourier_robust.run.folder import RunFolder
 from fourier_robust.run.sweep import Jobs
 
 EXTRAS = {"slurm": "submitit", "local": "hydra_plugins.hydra_joblib_launcher", "ray": "ray"}
 SCHEMAS = {
     "slurm": ("hydra_plugins.hydra_submitit_launcher.config", "SlurmQueueConf"),
-    "local": ("hydra_plugins.hydra_joblib_launcher.config", "JobLibLauncherConf"),
     "ray": ("hydra_plugins.hydra_ray_launcher._config", "RayLauncherConf"),
 }
 
@@ -56,8 +59,11 @@ def test_every_launcher_composes_and_has_a_header(name: str) -> None:
     for word in ("source", "command", "cost", "expect", "needs"):
         assert f"\n# {word}: " in text, f"{name}.yaml says no {word}"
     if installed(name):
-        module, schema = SCHEMAS[name]
-        known = set(getattr(importlib.import_module(module), schema).__dataclass_fields__)
+        module, _, launcher = cfg.hydra.launcher["_target_"].rpartition(".")
+        known = set(inspect.signature(getattr(importlib.import_module(module), launcher)).parameters)
+        if name in SCHEMAS:  # these take any word
+            module, schema = SCHEMAS[name]
+            known = set(getattr(importlib.import_module(module), schema).__dataclass_fields__)
         assert settings <= known, f"unknown to the launcher: {sorted(settings - known)}"
 
 
@@ -140,11 +146,40 @@ def test_a_process_that_is_killed_costs_its_own_job_alone(tmp_path: Path) -> Non
         time.sleep(1)  # at work while the other is killed
         return os.getpid()
 
-    found = dict(_each(work, [(number,) for number in range(5)], 2, Jobs(tmp_path)))
+    found: dict[int, BaseException | None] = {}
+    _each(work, [(number,) for number in range(5)], 2, Jobs(tmp_path), found.__setitem__)
     assert {number for number, error in found.items() if error is None} == {0, 3, 4}
     assert isinstance(found[2], SystemExit)
     assert found[1] is not None
     assert _reason(found[1]) == "its process was killed (SIGKILL(-9)): out of memory?"
+
+
+def test_a_job_that_starts_up_when_the_sweep_is_stopped_is_told_once_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hydra_plugins import fourier_robust_joblib as launcher
+
+    jobs, begun = Jobs(tmp_path), threading.Event()
+    jobs.note(0, "waiting", ["seed=0"])
+
+    def start_up() -> int:
+        begun.wait()
+        job = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        jobs.note(0, "running", ["seed=0"], pid=job.pid)
+        return job.wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(start_up)
+        threading.Timer(2 * launcher._LOOK, begun.set).start()
+        launcher._let_save(Stopped(signal.SIGTERM), [job], jobs)
+        assert job.result(timeout=0) == -signal.SIGTERM
+
+
+def test_hydra_finds_the_launchers_without_loading_torch() -> None:
+    plugins = "hydra_plugins.fourier_robust_joblib, hydra_plugins.fourier_robust_slurm"
+    code = f"import {plugins}, sys; print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
 
 
 def started(tmp_path: Path, arguments: tuple[str, ...], ready: Callable[[dict[int, Any]], bool]) -> Any:

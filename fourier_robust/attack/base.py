@@ -152,9 +152,10 @@ def climb(
     """
 
     def of(rows: slice) -> Climb:
+        whole = rows == slice(0, len(labels))
         inputs = points.detach().requires_grad_()
         images = inputs if as_images is None else as_images(inputs)
-        if rows == slice(0, len(labels)):
+        if whole:
             logits = _logits(model, images)
             losses = loss(logits, labels)
         else:  # `loss` knows the whole batch
@@ -164,7 +165,7 @@ def climb(
         if not logits.requires_grad:
             raise UserError("the model has no gradient with respect to its input: something in it cuts the graph")
         (gradient,) = torch.autograd.grad(losses.sum(), inputs)
-        return Climb(logits.detach(), losses.detach(), gradient[rows])
+        return Climb(logits.detach(), losses.detach(), gradient if whole else gradient[rows].clone())
 
     parts = by_halves(of, 0, len(labels))
     found = parts[0] if len(parts) == 1 else Climb(*map(torch.cat, zip(*parts, strict=True)))

@@ -16,7 +16,7 @@ from fourier_robust.engine.job import Job
 from fourier_robust.engine.predict import Precision, autocast
 from fourier_robust.errors import UserError
 from fourier_robust.reg.none import NoRegularizer
-from fourier_robust.run.memory import free, out_of_memory
+from fourier_robust.run.memory import free, out_of_memory, reason_of
 
 Criterion = Callable[[torch.Tensor, Views], torch.Tensor]
 
@@ -70,7 +70,7 @@ class MicroBatches:
             except (RuntimeError, MemoryError) as error:
                 if not self.halves or not out_of_memory(error):
                     raise
-                size, reason = min(self.size or count, count), str(error).strip().splitlines()[0]
+                size, reason = min(self.size or count, count), reason_of(error)
             if size == 1:
                 raise UserError(f"out of memory with a single image: {reason}")
             self.size = (size + 1) // 2

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import socket
-import tempfile
 import threading
 import time
 import uuid
@@ -72,7 +72,7 @@ class Claim:
                 continue
             if alive(self.path, seen):
                 raise Busy(f"another process {self._doing}: {self.path.parent} ({_holder(seen)})")
-            aside = self._temporary()
+            aside = _temporary(self.path.parent)
             try:
                 os.rename(self.path, aside)
             except FileNotFoundError:  # another was faster
@@ -80,11 +80,11 @@ class Claim:
             if _read(aside) != seen:  # not the one judged: put it back, unless there is a newer one
                 with contextlib.suppress(FileExistsError):
                     os.link(aside, self.path)
-            aside.unlink()
+            aside.unlink(missing_ok=True)
 
     def _created(self) -> bool:
         """Make the file, whole from the start where files can have two names."""
-        made = self._temporary()
+        made = _temporary(self.path.parent)
         try:
             made.write_text(self._mine)
             try:
@@ -109,10 +109,6 @@ class Claim:
             except OSError:
                 self.path.unlink(missing_ok=True)
                 raise
-
-    def _temporary(self) -> Path:
-        """A name that `run.atomic` clears away where a killed process has left it."""
-        return self.path.with_name(f"{NAME}.{here()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
 
     def _beats(self) -> None:
         while not self._stop.wait(BEAT):
@@ -162,13 +158,21 @@ def _start(pid: int) -> str:
     return "alive"
 
 
+def _temporary(folder: Path) -> Path:
+    """A name that `run.atomic` clears away where a killed process has left it."""
+    return folder / f"{NAME}.{here()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
+
+
 def _age(path: Path) -> float:
-    """Seconds since the last sign of life, both times by the clock of the file system."""
+    """Seconds since the last sign of life, both times by the clock of the file system; endless where it is gone."""
+    now = _temporary(path.parent)
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f"{NAME}.now.") as now:
-            return os.stat(now.name).st_mtime - path.stat().st_mtime
+        now.touch()
+        return now.stat().st_mtime - path.stat().st_mtime
     except FileNotFoundError:
-        return 0.0
+        return math.inf
+    finally:
+        now.unlink(missing_ok=True)
 
 
 def _holder(text: str) -> str:

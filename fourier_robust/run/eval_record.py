@@ -59,10 +59,15 @@ class EvalRecord:
         claim, held = Claim(self.folder, doing="is measuring this"), False
         try:
             while not held:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                with contextlib.suppress(FileNotFoundError):  # another process has just removed it, as below
+                try:
+                    self.folder.mkdir(parents=True, exist_ok=True)
                     claim.__enter__()
                     held = True
+                except FileNotFoundError:  # another process has just removed it, as below
+                    continue
+                except FileExistsError:  # the same within mkdir, or a file is in its place
+                    if self.folder.exists() or self.folder.parent.is_file():
+                        raise
             yield claim
         finally:
             if held:

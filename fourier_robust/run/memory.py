@@ -22,6 +22,11 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
+def reason_of(error: BaseException) -> str:
+    """Its first line, or its kind: Python's own MemoryError says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def by_halves(work: Callable[[slice], T], first: int, last: int) -> list[T]:
     """``[work(slice(first, last))]``, or where that runs out of memory, of its halves, and of theirs, down to one.
 
@@ -38,7 +43,7 @@ def by_halves(work: Callable[[slice], T], first: int, last: int) -> list[T]:
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        count, reason = last - first, str(error).strip().splitlines()[0]
+        count, reason = last - first, reason_of(error)
     # outside the handler: the error holds the frames, and they hold the tensors
     if count <= 1:
         raise UserError(f"out of memory with a single image: {reason}")
@@ -60,7 +65,7 @@ def with_fewer(work: Callable[[int], T], count: int) -> T:
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            reason = str(error).strip().splitlines()[0]
+            reason = reason_of(error)
         if count <= 1:
             raise UserError(f"out of memory with a single image: {reason}")
         free()

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from fourier_robust.errors import UserError
 from fourier_robust.run.atomic import write_bytes
+from fourier_robust.run.claim import NAME as CLAIM
 from fourier_robust.run.folder import RunFolder
 from fourier_robust.run.pool import spread, usable_cores
 from fourier_robust.run.release_receipt import ReleaseReceipt, identity
@@ -118,6 +119,8 @@ def write(release: Release | SIScoreRelease, workers: int | None = None) -> str:
 def _write(release: Release, receipt: ReleaseReceipt, workers: int | None) -> str:
     started = time.perf_counter()
     for rest in release.folder.glob(".*.tmp"):
+        if rest.name.startswith(CLAIM):  # of another process that asks for the folder
+            continue
         shutil.rmtree(rest) if rest.is_dir() else rest.unlink()
     jobs = [job for job in _jobs(release) if not receipt.keeps(job.unit)]
     images = sum(job.last - job.first for job in jobs)

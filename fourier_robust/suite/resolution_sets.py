@@ -73,6 +73,12 @@ class Sets:
             with _keys():
                 cells = self._shift.check(dataset, clips=False)
             self._shifted = {one: checked.space for one, checked in cells.items() if checked.space is not None}
+            if share > own:  # said before any work: which images are no files of any size?
+                for one in self._shifted:
+                    with _keys():
+                        ready = self._shift.taken(dataset, one, self.crops, torch.device("cpu")).ready
+                    if ready:
+                        self._no_wider(f"those of {one.dataset}")
         known = (*getattr(dataset, "test_splits", ("test",)), *(("val",) if dataset.val_size else ()))
         if self._clean and self._split not in known:
             raise UserError(f"suite.split: {dataset.name} has no split {self._split} to measure on")
@@ -118,7 +124,6 @@ class Sets:
         batches = taken.batches(stretch)
         identity = f"{taken.split.identity}+{self._shifted[condition].identity}"
         if taken.ready:
-            self._no_wider(f"those of {condition.dataset}")
             self._ready[condition.dataset] = None
             batches, identity = views_of(batches, self._crops_of_ready), f"{identity}+{_shown(self._crops_of_ready)}"
         return Source(_in_words_of_here(batches), len(taken.order), f"{identity}+{how}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from attack.nets import generator, known, trained, wrong
@@ -10,7 +12,7 @@ from torch import nn
 from fourier_robust.attack.apgd import APGD, APGDT
 from fourier_robust.attack.autoattack import AutoAttack
 from fourier_robust.attack.band_pgd import BandPGD
-from fourier_robust.attack.base import Attack, logits_of
+from fourier_robust.attack.base import Attack, Climb, attacking, climb, logits_of
 from fourier_robust.attack.fgsm import FGSM
 from fourier_robust.attack.pgd import PGD
 from fourier_robust.attack.transfer import Transfer
@@ -77,6 +79,37 @@ def test_in_halves_an_attack_finds_what_it_finds_as_a_whole(
     assert 13 in small.tried
     assert min(small.tried) <= 4
     assert capsys.readouterr().err.count("out of memory with 13 images") == 1
+
+
+def test_parts_do_not_hold_the_gradient_of_the_whole() -> None:
+    images, labels = known(16)
+    parts: list[int] = []
+
+    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(logits, labels, reduction="none")
+
+    def by_halves(work: Callable[[slice], Climb], first: int, last: int) -> list[Climb]:
+        found = memory.by_halves(work, first, last)
+        parts.extend(part.gradient.untyped_storage().nbytes() for part in found)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch, attacking(small := Small(trained(), 2, False)):
+        patch.setattr("fourier_robust.attack.base.by_halves", by_halves)
+        whole = climb(small, images, labels, loss)
+    assert len(parts) == 8
+    assert sum(parts) == whole.gradient.untyped_storage().nbytes()
+
+
+def test_pythons_own_error_says_nothing() -> None:
+    def work(count: int) -> int:
+        if count > 1:
+            raise MemoryError
+        return count
+
+    assert memory.with_fewer(work, 4) == 1
+    assert len(memory.by_halves(lambda rows: work(rows.stop - rows.start), 0, 4)) == 4
+    with pytest.raises(UserError, match="single image: MemoryError"):
+        memory.by_halves(lambda _: work(2), 0, 2)
 
 
 def test_a_batch_of_the_suite_in_halves() -> None:

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from support import compose_config
 
+from fourier_robust.cli import build, build_dataset
 from fourier_robust.corruption.digital import Contrast
 from fourier_robust.corruption.noise import GaussianNoise
 from fourier_robust.corruption.seeded import condition_seed, corrupt, image_seeds
@@ -318,6 +319,39 @@ def test_one_process_writes_at_a_time(tmp_path: Path) -> None:
 
     with RunFolder(tmp_path / "out").claimed(), pytest.raises(UserError, match="another process"):
         generate(tmp_path / "out", TWO)
+
+
+def test_rests_are_cleared_but_not_the_question_of_another_process(tmp_path: Path) -> None:
+    from fourier_robust.run import claim
+
+    folder = tmp_path / "out"
+    generate(folder, "suite.corruptions=[contrast]")
+    asked, rest = claim._temporary(folder), folder / ".contrast.npy.tmp"
+    asked.touch()
+    rest.touch()
+    generate(folder, TWO)
+    assert asked.exists()
+    assert not rest.exists()
+
+
+def test_our_arrays_are_held_against_their_receipt_when_they_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "data/shapes-C"
+    generate(folder, TWO)
+    with open(folder / "contrast.npy", "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last[0] ^ 1]))
+    overrides = ("dataset=shapes", f"dataset.num_test={N}", "ckpt=none", "suite=corruptions", TWO)
+    config, _ = compose_config("eval", *overrides, f"paths.data_dir={tmp_path}/data", "suite.source=release")
+    dataset, suite = build_dataset(config), build(config, "suite")
+    one, other = (
+        next(found for found in suite.conditions(dataset) if found.corruption == name)
+        for name in ("gaussian_noise", "contrast")
+    )
+    assert suite.source(dataset, one, torch.device("cpu"), 8).n == N
+    with pytest.raises(UserError, match=r"contrast\.npy is not what its receipt says: remove it"):
+        suite.source(dataset, other, torch.device("cpu"), 8)
 
 
 def test_images_that_do_not_fit_are_an_error_not_a_file(tmp_path: Path) -> None:

@@ -8,19 +8,22 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 
 from fourier_robust.engine.interrupt import Stopped, leave_on_signals
-from fourier_robust.run.pool import usable_cores
-from fourier_robust.run.sweep import Jobs
+
+if TYPE_CHECKING:  # Hydra reads all plugins first: torch is not loaded for that
+    from fourier_robust.run.sweep import Jobs
 
 GRACE = 60.0  # seconds for jobs to save after a signal
+_LOOK = 0.5  # seconds between two looks at what has begun since
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 with contextlib.suppress(ImportError):
@@ -40,6 +43,8 @@ with contextlib.suppress(ImportError):
         """
 
         def __init__(self, n_jobs: int) -> None:
+            from fourier_robust.run.pool import usable_cores
+
             super().__init__(n_jobs=n_jobs)
             self.n_jobs = usable_cores() if n_jobs == -1 else n_jobs
 
@@ -51,6 +56,8 @@ with contextlib.suppress(ImportError):
             """
             from hydra_plugins.hydra_joblib_launcher._core import execute_job
 
+            from fourier_robust.run.sweep import Jobs
+
             setup_globals()
             assert self.config is not None
             configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
@@ -59,20 +66,27 @@ with contextlib.suppress(ImportError):
             tasks = [[one for one in some if not one.startswith(("hydra.", "hydra/"))] for some in job_overrides]
             for number, task in zip(numbers, tasks, strict=True):
                 jobs.note(number, "waiting", task)
+
+            def ended(number: int, error: BaseException | None) -> None:
+                noted = {one["job"]: one["state"] for one in jobs.all()}
+                if error is not None and noted.get(number, "waiting") in ("waiting", "running"):
+                    jobs.note(number, "lost", tasks[number - initial_job_idx], reason=_reason(error))
+
             common = (self.hydra_context, self.config, self.task_function, Singleton.get_state())
             calls = [(number, list(some), *common) for number, some in zip(numbers, job_overrides, strict=True)]
             with leave_on_signals():
-                for number, error in _each(execute_job, calls, max(1, min(self.n_jobs, len(calls))), jobs):
-                    noted = {one["job"]: one["state"] for one in jobs.all()}
-                    if error is not None and noted.get(number, "waiting") in ("waiting", "running"):
-                        jobs.note(number, "lost", tasks[number - initial_job_idx], reason=_reason(error))
+                _each(execute_job, calls, max(1, min(self.n_jobs, len(calls))), jobs, ended)
             return [JobReturn(overrides=task, status=JobStatus.COMPLETED) for task in tasks]
 
 
 def _each(
-    work: Any, calls: Sequence[tuple[Any, ...]], count: int, jobs: Jobs
-) -> Iterator[tuple[int, BaseException | None]]:
-    """Of each of `calls`, as they end: its number, which is its first argument, and the error that ended it."""
+    work: Any,
+    calls: Sequence[tuple[Any, ...]],
+    count: int,
+    jobs: Jobs,
+    ended: Callable[[int, BaseException | None], None],
+) -> None:
+    """Do each of `calls`, `count` at once; ``ended(number, error)`` as each ends, the number its first argument."""
     pools = [_pool(count) for _ in range(count)]
     waiting, free = list(reversed(calls)), list(range(count))
     running: dict[Future[Any], tuple[int, int]] = {}
@@ -89,27 +103,37 @@ def _each(
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 place, number = running.pop(future)
                 free.append(place)
-                yield number, future.exception()
+                ended(number, future.exception())
     except BaseException as error:
-        _tell(error, jobs)
-        wait(running, timeout=GRACE)
+        _let_save(error, running, jobs)
         raise
     finally:
         for pool in pools:
             pool.shutdown(kill_workers=True)
 
 
-def _tell(error: BaseException, jobs: Jobs) -> None:
-    """Give a signal that came to this process alone to the jobs that run; a Ctrl-C came to them too."""
-    for one in jobs.all():
-        if isinstance(error, Stopped) and one["state"] == "running":
-            with contextlib.suppress(ProcessLookupError, KeyError):
-                os.kill(one["pid"], error.signum)
+def _let_save(error: BaseException, running: Collection[Future[Any]], jobs: Jobs) -> None:
+    """Wait `GRACE` seconds for the jobs that run, and for those that are still starting up.
+
+    They get a signal that came to this process alone once they run; a Ctrl-C came to them too.
+    """
+    told: set[int] = set()
+    until = time.monotonic() + GRACE
+    while running and time.monotonic() < until:
+        for one in jobs.all():
+            pid = int(one.get("pid", 0))
+            if isinstance(error, Stopped) and one["state"] == "running" and pid not in {0, *told}:
+                told.add(pid)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, error.signum)
+        running = wait(running, timeout=_LOOK).not_done
 
 
 def _pool(count: int) -> Any:
     """One process, in its share of the cores where nothing else is said."""
     from joblib.externals.loky import ProcessPoolExecutor
+
+    from fourier_robust.run.pool import usable_cores
 
     share = str(max(1, usable_cores() // count))
     return ProcessPoolExecutor(1, env={name: os.environ.get(name, share) for name in THREADS})
