@@ -61,7 +61,9 @@ def _in_processes(task: Callable[[Job], Any], jobs: Sequence[Job], workers: int)
             for job in itertools.islice(waiting, _AHEAD * workers - len(futures)):
                 try:
                     futures[pool.submit(_do, job)] = job
-                except ValueError as error:  # its pipes were closed, for a worker has died, while another was started
+                except (ValueError, OSError) as error:  # pipes closed, for a worker has died, while another was started
+                    if isinstance(error, OSError) and error.errno is not None:  # of the system: no process, no memory
+                        raise
                     raise BrokenProcessPool("a worker died while others were started") from error
             if not futures:
                 return
