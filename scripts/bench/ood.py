@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from timing import report
 
 from fourier_robust.config import conf_dir
+from fourier_robust.engine.process import keep_big_blocks
 from fourier_robust.metric.detection import detection_intervals
 from fourier_robust.score.base import Head, Outputs, fit
 
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="scores; default: all of conf/score")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    keep_big_blocks()  # as fr-eval does on a CPU
     generator = torch.Generator().manual_seed(0)
     centres = torch.randn(CLASSES, FEATURES, generator=generator)
     head = Head(centres / FEATURES**0.5, torch.zeros(CLASSES))
