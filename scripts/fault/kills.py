@@ -1,4 +1,4 @@
-"""SIGKILL and SIGTERM at random points of a training and of each kind of suite; the same command goes on."""
+"""SIGKILL and SIGTERM at random points of a training and of each suite; the same command goes on."""
 
 from __future__ import annotations
 
@@ -38,7 +38,23 @@ SUITES = {
     ),
     "calibration": ("suite.source=generated", "suite.corruptions=[contrast,fog]", "suite.severities=[1,5]"),
     "sensitivity": ("suite.images=32",),
+    "corruptions_bar": ("suite.source=generated", "suite.corruptions=[lines,sparkles]", "suite.severities=[1,5]"),
+    "swap": (),
+    "bands": (),
+    "shift": (),
+    "spectra": (),
+    "kernel_smoothing": (),
+    "resolution": ("suite.sizes=[24,32,40]",),
+    "siscore": ("suite.objects=4",),
+    "heatmap_layers": ("suite.layers=[net.groups.0]", "suite.images=16"),
+    "fewshot": (
+        "suite.sets=[shapes]",
+        "suite.shots=[1,2]",
+        "suite.readers.shapes.dataset.num_train=100",
+        "suite.readers.shapes.dataset.num_test=32",
+    ),
 }
+TOGETHER = tuple(SUITES)[:7]  # of `others.many_at_once`
 
 
 def train_kill(bench: Bench) -> Iterator[Line]:
@@ -52,7 +68,7 @@ def train_term(bench: Bench) -> Iterator[Line]:
 
 
 def suites_kill(bench: Bench, names: Sequence[str] = tuple(SUITES)) -> Iterator[Line]:
-    """SIGKILL at random moments and file operations of each kind of suite."""
+    """SIGKILL at random moments and file operations of each suite."""
     for name in names:
         yield _suite(bench, name)
 

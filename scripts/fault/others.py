@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fault.case import DEVICE, TRAIN, Bench, Line, history, python, rests, run_of, weights
-from fault.kills import SUITES
+from fault.kills import SUITES, TOGETHER
 from fault.launch import LONGEST, Running
 
 FOLDER = (
@@ -159,7 +159,7 @@ def many_at_once(bench: Bench) -> Iterator[Line]:
     def command(name: str) -> tuple[str, ...]:
         return ("fr-eval", f"ckpt={run}", f"suite={name}", *SUITES[name], *DEVICE)
 
-    for what, names in (("of one suite", ["calibration"] * 8), ("of several suites", [*SUITES, "calibration"])):
+    for what, names in (("of one suite", ["calibration"] * 8), ("of several suites", [*TOGETHER, "calibration"])):
         line, folder, alone = (
             Line(f"8 evaluations at once, {what}", "forked together"),
             bench.new(source),
