@@ -39,7 +39,7 @@ test-browser: setup  ## try the report page in headless Chromium (apt-get instal
 	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser -rs tests/browser; \
 	else echo "skipped: no Chromium here (apt-get install chromium)"; fi
 
-faults: setup  ## kill, damage, fill the disk: every fault and what came of it, as a table (an hour)
+faults: setup  ## kill, damage, fill the disk: every fault and what came of it, as a table (an hour on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/faults.py
 
 check: setup  ## lint, format and types

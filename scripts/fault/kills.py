@@ -67,10 +67,9 @@ def train_term(bench: Bench) -> Iterator[Line]:
     yield _training(bench, "SIGTERM in training", signal.SIGTERM)
 
 
-def suites_kill(bench: Bench, names: Sequence[str] = tuple(SUITES)) -> Iterator[Line]:
-    """SIGKILL at random moments and file operations of each suite."""
-    for name in names:
-        yield _suite(bench, name)
+def suite_kill(bench: Bench, name: str) -> Iterator[Line]:
+    """SIGKILL at random moments and file operations of one of `SUITES`."""
+    yield _suite(bench, name)
 
 
 def _training(bench: Bench, fault: str, signum: signal.Signals) -> Line:
