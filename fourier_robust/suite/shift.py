@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -13,10 +13,10 @@ from fourier_robust.dataset.label_space import model_classes
 from fourier_robust.dataset.readable import UNREADABLE, FileSplit, Readable, placed
 from fourier_robust.dataset.shifted import Cell, Checked, ShiftedSet, Taken
 from fourier_robust.dataset.wnids import are_wnids
-from fourier_robust.engine.predict import Precision, predict
+from fourier_robust.engine.predict import Precision, Prediction, predict
 from fourier_robust.errors import UserError
 from fourier_robust.metric.outcome import error_rate
-from fourier_robust.suite.base import Condition, Measurement, Source
+from fourier_robust.suite.base import Condition, Measurement, Shared, Source
 from fourier_robust.suite.shift_observed import Observed, flip_rates, of_cells, of_set
 
 
@@ -69,6 +69,7 @@ class Shift:
         if not 0 <= unreadable < 1:
             raise ValueError(f"suite.unreadable={unreadable} must be at least 0 and below 1")
         self.readers, self.groups, self.sets, self.unreadable = readers, groups, sets, unreadable
+        self._shared: Shared | None = None
 
     def conditions(self, dataset: Dataset) -> Sequence[Condition]:
         """Clean test images where they are there, then each set's cells; see `Suite.conditions`."""
@@ -158,6 +159,7 @@ class Shift:
         """The images of one set whose classes the model has; see `Suite.source`."""
         if condition == self._clean:
             clean = dataset.split("test", device)
+            self._clean_identity = clean.identity
             spaces = "".join(f"+{space.identity}" for space in self._subsets.values())
             return Source(clean.batches(batch_size), len(clean), f"{clean.identity}+predictions{spaces}")
         found, checked = self.taken(dataset, condition, [self._crop], device), self._checked[condition.dataset]
@@ -170,8 +172,12 @@ class Shift:
         identity = f"{found.split.identity}+{what}+{crop}"
         return Source(found.batches(batch_size), len(found.order), identity)
 
+    def share(self, known: Shared) -> None:
+        """Take clean images' logits from `known`, and leave them there; see `SharingSuite.share`."""
+        self._shared = known
+
     def observe(self, model: nn.Module, source: Source, condition: Condition, precision: Precision) -> Observed:
-        """Predictions under both label rules; no logits are kept. See `ModelSuite.observe`."""
+        """Predictions under both label rules; no logits of shifted images are kept. See `ModelSuite.observe`."""
         if condition == self._clean:
             spaces, places = list(self._subsets.values()), None
         else:
@@ -179,8 +185,7 @@ class Shift:
             spaces = [] if space is None or space.whole else [space]
             places = None if space is None else space.places
         parts = []
-        for batch in source.batches:
-            seen = predict(model, [batch], precision)
+        for seen in self._seen(model, source, condition, precision):
             masked = [space.masked(seen.logits) for space in spaces]
             labels = seen.labels
             if places is not None:
@@ -190,6 +195,21 @@ class Shift:
         if not parts:
             raise UserError(f"{condition.key} holds no image")
         return Observed(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+    def _seen(
+        self, model: nn.Module, source: Source, condition: Condition, precision: Precision
+    ) -> Iterator[Prediction]:
+        """Batch by batch, since the frames of a release are many; clean images at once, where suites share them."""
+        if condition != self._clean or self._shared is None:
+            yield from (predict(model, [batch], precision) for batch in source.batches)
+            return
+        found = self._shared.load(self._clean_identity)
+        if found is None:
+            seen = predict(model, source.batches, precision)
+            found = {"logits": seen.logits.numpy(), "labels": seen.labels.numpy()}
+            self._shared.save(self._clean_identity, found)
+        logits, labels = (torch.from_numpy(found[name]) for name in ("logits", "labels"))
+        yield Prediction(logits, labels, torch.arange(len(labels)))
 
     def measure(self, outcomes: Mapping[Condition, Observed]) -> list[Measurement]:
         """Errors and gaps, or flip rates, of each set; see `Suite.measure`."""

@@ -90,6 +90,19 @@ def run(suite: Shift, dataset: Any = None, model: nn.Module | None = None, batch
     return suite.measure(outcomes)
 
 
+class Kept:
+    """What suites share, in memory."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, Mapping[str, np.ndarray]] = {}
+
+    def load(self, identity: str, names: Sequence[str] = ()) -> Mapping[str, np.ndarray] | None:
+        return self.arrays.get(identity)
+
+    def save(self, identity: str, arrays: Mapping[str, np.ndarray]) -> None:
+        self.arrays[identity] = arrays
+
+
 def values(found: Sequence[Measurement]) -> dict[tuple[Condition, str], float]:
     assert all(item.metric in Shift.definitions and not item.higher_is_better for item in found)
     return {(item.condition, item.metric): item.estimate.value for item in found}
@@ -113,6 +126,21 @@ def test_a_subset_by_both_rules_and_its_gap() -> None:
     gap, one, other = estimates[pets, "gap"], estimates[pets, "error"], estimates[same, "error"]
     assert gap.low == pytest.approx(-1 / 4 - math.hypot(one.value - one.low, other.high - other.value))
     assert gap.high == pytest.approx(-1 / 4 + math.hypot(one.high - one.value, other.value - other.low))
+
+
+def test_clean_images_pass_once_for_all_suites() -> None:
+    """The second suite, of another model even, sees the clean logits of the first, and its own set's."""
+    given, kept = Given(Checked(PETS, (WHOLE,)), {WHOLE: SEEN}), Kept()
+    tables = []
+    for model in (Reads(), nn.Sequential(Reads(), nn.Softmin(1))):
+        suite = Shift({"pets": given}, {"four": ["pets"]})
+        suite.share(kept)
+        tables.append(values(run(suite, model=model)))
+        assert list(kept.arrays) == [Four().split("test").identity]
+    alone = values(run(Shift({"pets": given}, {"four": ["pets"]})))
+    assert tables[0] == alone
+    assert tables[1][Condition("four"), "error"] == alone[Condition("four"), "error"]
+    assert tables[1][Condition("pets"), "error"] != alone[Condition("pets"), "error"]
 
 
 def test_two_subsets_have_a_mask_each() -> None:
@@ -420,7 +448,7 @@ def test_trees_from_the_command_line(
     chosen = ("dataset=imagefolder", f"dataset.root={tmp_path}/mine", "dataset.num_workers=0")
     sizes = ("dataset.size=32", "dataset.resize=32", "suite.readers.stylized_imagenet.num_workers=0")
     evaluate_tiny(ckpt, *chosen, *sizes, "suite=shift")
-    (folder,) = (ckpt.parent / "eval").iterdir()
+    folder = ckpt.parent / "eval" / "shift.mine"
     rows = list(csv.DictReader((folder / "results.csv").open()))
     assert [(row["dataset"], row["metric"], row["n"]) for row in rows] == [
         ("mine", "error", "10"),
