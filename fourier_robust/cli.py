@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -149,7 +150,7 @@ def build(config: Mapping[str, Any], key: str, **extra: Any) -> Any:
     """Instantiate ``config[key]``; a refused value becomes one line.
 
     Raises:
-        UserError: the constructor refused its arguments.
+        UserError: a constructor refused its arguments; begins with its place in the config.
     """
     try:
         return hydra.utils.instantiate(config[key], _convert_="all", **extra)
@@ -158,7 +159,9 @@ def build(config: Mapping[str, Any], key: str, **extra: Any) -> Any:
         if isinstance(cause, UserError):
             raise cause from None
         if isinstance(cause, ValueError | TypeError):
-            raise UserError(f"{key}: {cause}") from error
+            found = re.search(r"\nfull_key: (\S+)$", str(error))
+            place, said = f"{key}.{found[1]}" if found else key, str(cause)
+            raise UserError(place + said[len(key) :] if said.startswith(f"{key}.") else f"{place}: {said}") from error
         raise
 
 

@@ -104,8 +104,11 @@ def test_a_refused_value_names_its_place() -> None:
     from fourier_robust.cli import build
 
     config, _ = compose_config("train", "aug=apr_p", "aug.views.p=1.5")
-    with pytest.raises(UserError, match=r"aug: .*p.*1\.5"):
+    with pytest.raises(UserError, match=r"^aug\.views: .*p.*1\.5"):
         build(config, "aug")
+    config, _ = compose_config("eval", "ckpt=x", "suite=resolution", "suite.sets=[shift]", "suite.shift.sets=[nowhere]")
+    with pytest.raises(UserError, match=r"^suite\.shift\.sets: no set nowhere; there are "):
+        build(config, "suite")
 
 
 def test_no_sweep_inside_torchrun(tmp_path: Path) -> None:
