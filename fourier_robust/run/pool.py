@@ -53,6 +53,7 @@ def _in_processes(task: Callable[[Job], Any], jobs: Sequence[Job], workers: int)
     tasks, content = context.Queue(), pickle.dumps(task)
     for _ in range(workers):
         tasks.put(content)
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, context, _begin, (tasks,))
     waiting = iter(jobs)
     futures: dict[Future[None], Job] = {}
@@ -70,6 +71,10 @@ def _in_processes(task: Callable[[Job], Any], jobs: Sequence[Job], workers: int)
             for future in wait(futures, return_when=FIRST_COMPLETED).done:
                 future.result()
                 yield futures.pop(future)
+    except BrokenProcessPool:
+        for child in set(multiprocessing.active_children()) - others:
+            child.kill()  # the pool ends those it knows, and waits for ever for one that it has just started
+        raise
     finally:
         tasks.cancel_join_thread()
         pool.shutdown(cancel_futures=True)
