@@ -19,6 +19,7 @@ from fourier_robust.errors import UserError
 
 Decoder = Literal["pillow", "torchvision"]
 _MOST_WORKERS = 8
+_AHEAD = 2  # batches each worker decodes ahead of the reader
 _JPEG = (".jpg", ".jpeg")
 
 
@@ -75,8 +76,8 @@ class StreamingSplit:
         """
         order = torch.arange(len(self)) if order is None else order
         plan = [index for index in order.split(batch_size) if not drop_last or len(index) == batch_size]
-        for index, (labels, pixels) in zip(plan, self._decoded(plan, (self._crop,), seed), strict=True):
-            yield self._batch(pixels, labels, index)
+        for index, (pixels,) in zip(plan, self._decoded(plan, (self._crop,), seed), strict=True):
+            yield self._batch(pixels, index)
 
     def each(self, crops: Sequence[Crop], batch_size: int, order: torch.Tensor | None = None) -> Iterator[Batch]:
         """Batches as of `batches`, but of each stretch of images one per crop of `crops`, in their order.
@@ -88,9 +89,9 @@ class StreamingSplit:
         """
         order = torch.arange(len(self)) if order is None else order
         plan = list(order.split(batch_size))
-        for index, (labels, *crops_of) in zip(plan, self._decoded(plan, crops, 0), strict=True):
+        for index, crops_of in zip(plan, self._decoded(plan, crops, 0), strict=True):
             for pixels in crops_of:
-                yield self._batch(pixels, labels, index)
+                yield self._batch(pixels, index)
 
     def alone(self) -> StreamingSplit:
         """The same split, decoded by the process that asks: for one that has no use for workers of its own."""
@@ -100,31 +101,45 @@ class StreamingSplit:
         """The whole split decoded once (crops of seed 0) and held on `device`."""
         size = self._crop.size
         pixels = torch.empty(len(self), size, size, 3, dtype=torch.uint8)
-        plan = list(torch.arange(len(self)).split(500))
-        for index, (_, part) in zip(plan, self._decoded(plan, (self._crop,), 0), strict=True):
+        plan = list(torch.arange(len(self)).split(100))
+        for index, (part,) in zip(plan, self._decoded(plan, (self._crop,), 0), strict=True):
             pixels[index[0] : index[-1] + 1] = part
         return ResidentSplit(pixels, self.labels, device)
 
-    def _batch(self, pixels: torch.Tensor, labels: torch.Tensor, index: torch.Tensor) -> Batch:
-        """On the device, in [0,1]."""
+    def _batch(self, pixels: torch.Tensor, index: torch.Tensor) -> Batch:
+        """On the device, in [0,1]; nothing of it lies in `pixels`."""
+        labels = self.labels[index]
+        if self._device.type == "cuda":
+            pixels, labels = pixels.pin_memory(), labels.pin_memory()
         images = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
         return Batch(images.float().div_(255), labels.to(self._device, non_blocking=True), index)
 
     def _decoded(self, plan: Sequence[torch.Tensor], crops: Sequence[Crop], seed: int) -> Iterator[list[torch.Tensor]]:
-        """(B,) int64, then (B,size,size,3) uint8 of each crop, for each index tensor of `plan`, in order."""
+        """(B,size,size,3) uint8 of each crop, for each index tensor of `plan`, in order; gone with the next.
+
+        Workers write into shared memory that is theirs for the whole pass, one place per batch that may be under way:
+        with new memory for each batch, which must be mapped and cleared, half of a worker's time went there.
+        """
+        workers = min(self._workers, len(plan))
+        places = 1 + _AHEAD * workers  # one that the reader has, and those under way
+        try:
+            room = [_room(places, max(map(len, plan), default=0), crop.size, workers > 0) for crop in crops]
+        except RuntimeError as error:
+            raise UserError(f"no shared memory for {workers} workers: {error}; try dataset.num_workers=0") from error
+        jobs = [(number % places, index) for number, index in enumerate(plan)]
         loader = DataLoader(
-            _Decoded(self._files, crops, seed, self._decoder),
+            _Decoded(self._files, crops, seed, self._decoder, room),
             batch_size=None,
-            sampler=plan,
-            num_workers=min(self._workers, len(plan)),
-            pin_memory=self._device.type == "cuda",
+            sampler=jobs,
+            num_workers=workers,
+            prefetch_factor=_AHEAD if workers else None,
             generator=torch.Generator(),  # else each pass would take a number from the global one
         )
         try:
-            for part in loader:
-                if isinstance(part, str):
-                    raise UserError(part)
-                yield part
+            for (place, index), wrong in zip(jobs, loader, strict=True):
+                if wrong:
+                    raise UserError(wrong)
+                yield [pixels[place, : len(index)] for pixels in room]
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
@@ -134,20 +149,34 @@ class StreamingSplit:
             ) from error
 
 
-class _Decoded(Dataset[list[torch.Tensor] | str]):
-    """One batch per index tensor, of each crop; a string instead where an image cannot be read.
+def _room(places: int, batch: int, size: int, shared: bool) -> torch.Tensor:
+    """(places,batch,size,size,3) uint8, in memory that other processes write to if `shared`."""
+    room = torch.empty(places, batch, size, size, 3, dtype=torch.uint8)
+    return room.share_memory_() if shared else room
+
+
+class _Decoded(Dataset[str]):
+    """Decodes the images of an index tensor into one place of `room`; what is wrong, or an empty string.
 
     A string, since an exception that crosses from a worker arrives as a page of two processes' tracebacks.
     """
 
-    def __init__(self, files: ImageFiles, crops: Sequence[Crop], seed: int, decoder: Decoder) -> None:
+    def __init__(
+        self, files: ImageFiles, crops: Sequence[Crop], seed: int, decoder: Decoder, room: Sequence[torch.Tensor]
+    ) -> None:
         self.files = files
         self.crops = crops
         self.seed = seed
-        self.cropped = _by_torchvision if decoder == "torchvision" else _by_pillow
+        self.room = room
+        self.cropped = _by_pillow
+        if decoder == "torchvision":
+            import torchvision.io  # noqa: F401 (here, or each worker takes two seconds for it)
 
-    def __getitem__(self, index: torch.Tensor) -> list[torch.Tensor] | str:
-        pixels = [np.empty((len(index), crop.size, crop.size, 3), np.uint8) for crop in self.crops]
+            self.cropped = _by_torchvision
+
+    def __getitem__(self, job: tuple[int, torch.Tensor]) -> str:
+        place, index = job
+        pixels = [room[place].numpy() for room in self.room]
         generator = torch.Generator()
         for row, position in enumerate(index.tolist()):
             path = self.files.folder / os.fsdecode(self.files.paths[position])
@@ -160,7 +189,7 @@ class _Decoded(Dataset[list[torch.Tensor] | str]):
             except (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
                 reason = " ".join(str(error).replace(str(path), "it").split())
                 return f"{path} is not a readable image: {reason}; replace or remove it"
-        return [self.files.labels[index], *map(torch.from_numpy, pixels)]
+        return ""
 
 
 def _by_pillow(path: Path, crops: Sequence[Crop], generator: torch.Generator) -> Iterator[Any]:

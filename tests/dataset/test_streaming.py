@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,29 @@ def test_every_colour_mode_becomes_rgb(files, mode):
     np.testing.assert_array_equal(batch.images[0].permute(1, 2, 0), expected)
     if mode == "L":
         assert torch.equal(batch.images[:, 0], batch.images[:, 2])
+
+
+def test_batches_do_not_share_the_workers_memory(files):
+    """More batches than there are places in it, kept by a slow reader."""
+    split = StreamingSplit(files, RandomResizedCrop(16), num_workers=1)
+    order = torch.arange(len(files.labels)).repeat(3)
+    kept = []
+    for batch in split.batches(1, order):
+        kept.append(batch.images)
+        time.sleep(0.01)
+    assert torch.equal(
+        torch.cat(kept), stacked(StreamingSplit(files, RandomResizedCrop(16), num_workers=0)).repeat(3, 1, 1, 1)
+    )
+
+
+def test_too_little_shared_memory_is_one_line(files, monkeypatch):
+    def full(tensor):
+        raise RuntimeError("unable to allocate shared memory(shm) for file </x>: No space left on device (28)")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    with pytest.raises(UserError, match=r"^no shared memory for 1 workers: .*; try dataset\.num_workers=0$"):
+        list(StreamingSplit(files, CentreCrop(8, 30), num_workers=1).batches(4))
+    assert len(list(StreamingSplit(files, CentreCrop(8, 30), num_workers=0).batches(4)))
 
 
 def test_a_dead_worker_is_one_line(files):
