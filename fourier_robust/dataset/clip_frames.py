@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
-from fourier_robust.dataset.base import Dataset
+from fourier_robust.dataset.base import Batch, Dataset
 from fourier_robust.dataset.clips import chosen
 from fourier_robust.dataset.crops import Crop
-from fourier_robust.dataset.label_space import by_name, model_classes, need_wnids
+from fourier_robust.dataset.label_space import by_name, model_classes, need_wnids, without_images
 from fourier_robust.dataset.locate import image_files, labelled, places, subfolders
 from fourier_robust.dataset.ood import NO_CLASS, ExactSize
+from fourier_robust.dataset.readable import named
 from fourier_robust.dataset.shifted import Cell, Checked
 from fourier_robust.dataset.streaming import StreamingSplit, worker_count
+from fourier_robust.dataset.wnids import WNIDS
 from fourier_robust.errors import UserError
 
 SCORED = (
@@ -34,7 +36,8 @@ class FrameTree:
 
     The release holds ``.mp4`` files; no decoder is used here, for decoders differ. Checked: wnid folders of the
     model's classes, frames with a number, the same in all clips of a perturbation, the same clips in all
-    perturbations; frames are not resized, and another size than the model's is refused.
+    perturbations; frames are not resized, and another size than the model's is refused. Clips of a part of ImageNet's
+    classes are a remark.
 
     Args:
         root: data folder.
@@ -80,13 +83,16 @@ class FrameTree:
         need_wnids(model, str(root))
         self._listed = {name: _frames(root / name) for name in names}
         first = self._listed[names[0]]
-        by_name(model, sorted({clip.split("/")[0] for clip in first}), partial=True)
+        wnids = sorted({clip.split("/")[0] for clip in first})
+        by_name(model, wnids, partial=True)
         other = next((name for name in names if list(self._listed[name]) != list(first)), None)
         if other:
             raise UserError(f"{root / names[0]} and {root / other} hold different clips: one is incomplete")
         self._root = root
         whole = mean[1] == SCORED
-        said = () if whole else (f"{root}: no mfr, which is over all of {', '.join(SCORED)}",)
+        said = _of_a_part(root, len(first), wnids, whole) + without_images(str(root), model, wnids)
+        if not whole:
+            said += (f"{root}: no mfr, which is over all of {', '.join(SCORED)}",)
         return Checked(None, tuple(map(Cell, names)), said, headline=mean, alexnet=ALEXNET if whole else None)
 
     def split(self, inside: Dataset, cell: Cell, crop: Crop, device: torch.device | str) -> FrameFiles:
@@ -101,7 +107,7 @@ class FrameTree:
 
 
 class FrameFiles(StreamingSplit):
-    """A `ClipSplit` of image files.
+    """A `ClipSplit` of image files, which must all be readable: a frame is compared to the one before it.
 
     Args:
         folder: what the paths are relative to.
@@ -122,6 +128,13 @@ class FrameFiles(StreamingSplit):
         self.frames = len(next(iter(clips.values())))
         files = labelled(folder, [(path, size, NO_CLASS) for frames in clips.values() for path, size in frames])
         super().__init__(files, ExactSize(size), device, num_workers)
+        self._what = f"ImageNet-P, {folder.name}, whose frames must all be readable"
+
+    def batches(
+        self, batch_size: int, order: torch.Tensor | None = None, seed: int = 0, drop_last: bool = False
+    ) -> Iterator[Batch]:
+        """See `StreamingSplit.batches`."""
+        return named(self._what, super().batches(batch_size, order, seed, drop_last))
 
 
 def _frames(folder: Path) -> dict[str, list[tuple[str, int]]]:
@@ -145,6 +158,16 @@ def _frames(folder: Path) -> dict[str, list[tuple[str, int]]]:
             f"{folder} holds clips of {lengths[shortest]} ({shortest}) and {lengths[longest]} frames ({longest})"
         )
     return {clip: [(path, size) for _, path, size in sorted(frames)] for clip, frames in sorted(clips.items())}
+
+
+def _of_a_part(root: Path, clips: int, wnids: Sequence[str], mfr: bool) -> tuple[str, ...]:
+    """A remark on clips that are not of all the classes of the release."""
+    gone = len(set(WNIDS).difference(wnids))
+    if not gone:
+        return ()
+    against = ", and so is mfr, though AlexNet's rates are those of the whole" * mfr
+    part = f"{clips} clips of {len(wnids)} classes, none of the other {gone} of ImageNet's {len(WNIDS)}"
+    return (f"{root}: {part}: flip rates are of a part of the release{against}",)
 
 
 def _video(folder: Path) -> Path | None:

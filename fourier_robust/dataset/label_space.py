@@ -124,6 +124,15 @@ def need_wnids(model: Sequence[str], what: str) -> None:
         raise UserError(f"{what} has classes by wnid, the model by other names ({', '.join(model[:3])}): no match")
 
 
+def without_images(what: str, model: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """A remark on `what`, a set of the classes `names`, where it lacks some of the model's; else none."""
+    gone = sorted(set(model).difference(names))
+    if not gone:
+        return ()
+    some = f"{', '.join(gone[:3])}{' ...' * (len(gone) > 3)}"
+    return (f"{what}: {len(gone)} of the model's {len(model)} classes have no image: {some}",)
+
+
 def _once(what: str, names: Sequence[str]) -> None:
     if len(set(names)) < len(names):
         twice = next(name for name in names if list(names).count(name) > 1)

@@ -56,6 +56,18 @@ def missing(what: str, files: Sequence[str], where: Sequence[Path], how: str) ->
     return UserError(f"{what} not found: looked for {' or '.join(files)} in {' and '.join(map(str, where))}; {how}")
 
 
+def text_of(path: Path) -> str:
+    """What a text file says.
+
+    Raises:
+        UserError: it cannot be read, or holds no text (UTF-8).
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged: it cannot be read as text ({error}); fetch it again") from None
+
+
 def subfolders(folder: Path) -> tuple[str, ...]:
     """Names of the folders in `folder`, sorted by code point as every ImageFolder reader does; hidden ones left out."""
     with os.scandir(folder) as entries:

@@ -24,6 +24,14 @@ def placed(labels: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     return torch.where(labels == UNREADABLE, UNREADABLE, places[labels.clamp_min(0)])
 
 
+def named(what: str, batches: Iterator[Batch]) -> Iterator[Batch]:
+    """`batches` of images that must all be readable; an error begins with `what`."""
+    try:
+        yield from batches
+    except UserError as error:
+        raise UserError(f"{what}: {error}") from error
+
+
 class FileSplit(StreamingSplit):
     """A `StreamingSplit` that says which files it reads, and how they arrive.
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from fourier_robust.dataset.base import Dataset
+from fourier_robust.dataset.base import Batch, Dataset
 from fourier_robust.dataset.corrupted import COMMON, NAMES, ImageNetCRelease, available_tree
 from fourier_robust.dataset.crops import Crop
-from fourier_robust.dataset.label_space import by_name, model_classes, need_wnids
+from fourier_robust.dataset.label_space import by_name, model_classes, need_wnids, without_images
 from fourier_robust.dataset.locate import ImageFiles, image_files, places, subfolders
-from fourier_robust.dataset.readable import FileSplit
+from fourier_robust.dataset.readable import FileSplit, named
 from fourier_robust.dataset.shifted import Cell, Checked, Parts
 from fourier_robust.dataset.streaming import StreamingSplit, worker_count
 from fourier_robust.dataset.wnids import IMAGENET_A, IMAGENET_R, WNIDS, are_wnids
@@ -31,7 +31,8 @@ class WnidTree:
 
     A label is what the folder's name says, never its place among the folders: sorted as text, folder 100 of
     ImageNet-V2 would become class 2 (modestyachts/ImageNetV2 issues 4 and 10). Files beside the folders are passed
-    over. Checked: the names of the folders, exactly those of `classes`; another number of images is a remark.
+    over. Checked: the names of the folders, exactly those of `classes`; another number of images is a remark, and so
+    are classes of the model without an image where `classes` is ``any``.
 
     Args:
         root: data folder.
@@ -79,6 +80,8 @@ class WnidTree:
         need_wnids(model, str(files.folder))
         space = by_name(model, names, partial=True)
         parts, said = _renditions(files) if self._renditions else (None, ())
+        if self._wanted is None:  # of the others the classes are known, and checked
+            said += without_images(str(files.folder), model, names)
         if not space.lacking:
             return Checked(space, remarks=said, expected=self._count, parts=parts)
         lacking = f"{files.folder}: images of {space.lacking} of its {len(names)} classes left out, not the model's"
@@ -141,7 +144,7 @@ class TinyImageNetC:
     Its images were cut anew from ImageNet: the n-th is not a corrupted n-th test image (hendrycks/robustness issue
     39), so no difference to clean images is given. Checked: exactly the model's 200 class folders in every cell, which
     the ``frost`` of Zenodo 2536630 fails (issue 60: 1000 classes), and all five severities; another number of images
-    is a remark.
+    is a remark. Every file must be readable: each image's errors are averaged over all cells.
 
     Args:
         root: data folder.
@@ -194,7 +197,7 @@ class TinyImageNetC:
         """See `ShiftedSet`; files of another size than the model's are refused."""
         classes = tuple(sorted(model_classes(inside)))
         name, severity = str(cell.corruption), int(cell.severity or 0)
-        return ImageNetCRelease(str(self._root), name, severity, inside.size, classes, device, self._num_workers)
+        return _WholeCell(str(self._root), name, severity, inside.size, classes, device, self._num_workers)
 
     def _check_folders(self, cell: Cell, model: Sequence[str]) -> None:
         parent = next(iter(sorted(self._root.glob(f"*/{cell.corruption}"))), self._root / str(cell.corruption))
@@ -213,3 +216,14 @@ class TinyImageNetC:
         if folder is None:
             raise UserError(str(self.absent()))
         return folder
+
+
+class _WholeCell(ImageNetCRelease):
+    """A cell of Tiny-ImageNet-C, whose errors say that all its files must be readable."""
+
+    def batches(
+        self, batch_size: int, order: torch.Tensor | None = None, seed: int = 0, drop_last: bool = False
+    ) -> Iterator[Batch]:
+        """See `StreamingSplit.batches`."""
+        what = "Tiny-ImageNet-C, whose files must all be readable"
+        return named(what, super().batches(batch_size, order, seed, drop_last))

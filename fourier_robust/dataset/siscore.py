@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from itertools import compress
 from pathlib import Path
@@ -16,12 +17,12 @@ from typing import NamedTuple
 
 import torch
 
-from fourier_robust.dataset.base import Batch
 from fourier_robust.dataset.crops import Crop
-from fourier_robust.dataset.locate import labelled, missing, places, subfolders
+from fourier_robust.dataset.locate import labelled, missing, places, subfolders, text_of
+from fourier_robust.dataset.readable import FileSplit
+from fourier_robust.dataset.siscore_classes import check_folders
 from fourier_robust.dataset.siscore_design import place_key, share_key
 from fourier_robust.dataset.siscore_entries import RELEASE_COLUMNS
-from fourier_robust.dataset.streaming import StreamingSplit
 from fourier_robust.errors import UserError
 from fourier_robust.metric.factor import Members
 
@@ -44,14 +45,16 @@ class FactorRelease:
         folder: ``<class>/<image_id>.jpg`` (or .png) lie in it.
         metadata: its metadata.csv.
         factor: ``size``, ``rotation`` or ``location``.
-        labels: class string -> the model's class index.
+        labels: class string -> the model's class index, -1 for one that the model is known to lack; see `label_map`.
 
     Raises:
-        UserError: no metadata, other columns, no image for a line, or a class that the model doesn't know.
+        UserError: no metadata, other columns, no image for a line, an image in another folder than that of its
+            foreground_class, or a class of which it can't be said whether the model has it.
 
     Attributes:
         classes: names of the class folders.
-        images: how many.
+        lacking: those that the model lacks, whose images are left out.
+        images: lines of the metadata.
         beyond: files that no line of the metadata knows.
     """
 
@@ -67,10 +70,15 @@ class FactorRelease:
                 f"{folder} lacks {len(absent)} of the {len(lines)} images that {metadata} lists, e.g. "
                 f"<class>/{absent[0]}.jpg; unpack the archive again"
             )
-        self.classes = {path.split("/")[0] for path, _ in files.values()}
+        check_folders(folder, metadata, [(files[line.image][0], line.kind) for line in lines])
+        self.classes = {files[line.image][0].split("/")[0] for line in lines}
         unknown = sorted(self.classes - labels.keys())
         if unknown:
-            raise UserError(f"{folder / unknown[0]} is none of the model's {len(set(labels.values()))} classes")
+            raise UserError(f"{folder / unknown[0]} is none of the model's {len(set(labels.values()) - {-1})} classes")
+        self.lacking = {name for name in self.classes if labels[name] < 0}
+        if self.lacking and len(self.classes - self.lacking) < 2:
+            shared = len(self.classes - self.lacking)
+            raise UserError(f"{folder} shares {shared} of its {len(self.classes)} classes with the model, not two")
         self.images, self.beyond = len(lines), len(files) - len(lines)
         things: dict[tuple[str, str], int] = {}
         pairs: dict[tuple[str, ...], int] = {}
@@ -80,12 +88,15 @@ class FactorRelease:
         for line in lines:
             path, size = files[line.image]
             thing = (path.split("/")[0], line.instance)
+            if thing[0] in self.lacking:
+                continue
             one = things.setdefault(thing, len(things))
             pair = (*thing, line.background, *compress(line.design, stays))
             value = _value(factor, dict(zip(_DESIGN, line.design, strict=True)))
             self._groups.setdefault(value, []).append((path, size, labels[thing[0]]))
             self._members.setdefault(value, []).append((one, pairs.setdefault(pair, len(pairs))))
-        self._identity = hashlib.sha256(metadata.read_bytes()).hexdigest()
+        known = str(sorted((name, labels[name]) for name in self.classes)).encode()
+        self._identity = hashlib.sha256(metadata.read_bytes() + known).hexdigest()
         self.objects = len(things)
 
     @cached_property
@@ -99,16 +110,13 @@ class FactorRelease:
         return Members(objects, pairs)
 
     def identity(self, value: str, crop: Crop) -> str:
-        """Of metadata, files and crop."""
+        """Of metadata, labels, files and crop."""
         files = labelled(self.folder, self._groups[value]).identity()
         return f"{self._identity}+{files}+{type(crop).__name__}{crop.size}-{getattr(crop, 'resize', '')}"
 
-    def batches(
-        self, value: str, crop: Crop, device: torch.device, batch_size: int, num_workers: int | None = None
-    ) -> Iterator[Batch]:
+    def split(self, value: str, crop: Crop, device: torch.device, num_workers: int | None = None) -> FileSplit:
         """The images of a value, in the order of `members`."""
-        files = labelled(self.folder, self._groups[value])
-        return StreamingSplit(files, crop, device, num_workers).batches(batch_size)
+        return FileSplit(labelled(self.folder, self._groups[value]), crop, device, num_workers)
 
 
 def find_release(root: str, factor: str, metadata: str | None = None) -> tuple[Path, Path]:
@@ -138,9 +146,10 @@ def find_release(root: str, factor: str, metadata: str | None = None) -> tuple[P
 
 
 class _Line(NamedTuple):
-    """What is used of a line: the values of `_DESIGN` as they stand there."""
+    """What is used of a line: `kind` is its foreground_class, `design` the values of `_DESIGN` as they stand there."""
 
     image: str
+    kind: str
     instance: str
     background: str
     design: tuple[str, ...]
@@ -153,21 +162,24 @@ def _value(factor: str, design: Mapping[str, str]) -> str:
 
 
 def _lines(path: Path) -> list[_Line]:
-    with open(path, newline="") as file:
-        reader = csv.DictReader(file)
+    try:
+        reader = csv.DictReader(io.StringIO(text_of(path)))
         columns = tuple(reader.fieldnames or ())
         lacking = [name for name in RELEASE_COLUMNS if name not in columns]
         if lacking:
             raise UserError(f"{path} is no metadata of SI-Score: it has no column {lacking[0]}")
         found = []
         for line in reader:
-            for column in _DESIGN:
+            for column in (*_DESIGN, "foreground_class"):
                 if not _is_number(line[column]):
                     raise UserError(
                         f"{path} is damaged: the line of image {line['image_id']} has no number as {column}"
                     )
             design = tuple(sys.intern(line[column]) for column in _DESIGN)  # half a million lines of few values
-            found.append(_Line(line["image_id"], line["foreground_instance"], line["background"], design))
+            kind = sys.intern(f"{float(line['foreground_class']):g}")
+            found.append(_Line(line["image_id"], kind, line["foreground_instance"], line["background"], design))
+    except csv.Error as error:
+        raise UserError(f"{path} is damaged ({error}); fetch it again") from None
     if not found:
         raise UserError(f"{path} lists no image")
     return found

@@ -10,7 +10,7 @@ from typing import Literal
 
 from fourier_robust.dataset.crops import CentreCrop
 from fourier_robust.dataset.holdout import stratified_holdout
-from fourier_robust.dataset.locate import ImageFiles, image_files, labelled, places, subfolders
+from fourier_robust.dataset.locate import ImageFiles, image_files, labelled, places, subfolders, text_of
 from fourier_robust.dataset.streaming import StreamingSplit, worker_count
 from fourier_robust.dataset.tiny_imagenet import TinyImageNet
 from fourier_robust.dataset.transfer import Transfer, check_classes
@@ -74,7 +74,10 @@ class Files:
 
 
 class FolderSet(Files):
-    """A folder of images per class: in train/ and val/ (else test/), or in one tree that is cut here.
+    """A folder of images per class: in train/ and val/, or in one tree that is cut here.
+
+    Where there is no val/, test/ is read; where there are both, test/ is passed over, with a remark, for the best known
+    sets have labels in val/ alone.
 
     Labels go by the folders' names, so the order of a listing says nothing; names that are numbers are ordered as
     numbers.
@@ -113,11 +116,13 @@ class FolderSet(Files):
             test = next((folder / name for name in ("val", "test") if (folder / name).is_dir()), None)
             if test is None:
                 raise UserError(f"{folder} has train/, but neither val/ nor test/")
+            passed = test.name == "val" and (folder / "test").is_dir()
+            remark = "tested on val/, not on the test/ beside it" if passed else ""
             names, theirs = self._names(folder / "train"), self._names(test)
             if set(names) != set(theirs):
                 odd = sorted(set(names) ^ set(theirs))
                 raise UserError(f"{folder / 'train'} and {test} hold different classes, e.g. {' '.join(odd[:3])}")
-            return image_files(folder / "train", names), image_files(test, names), names, ""
+            return image_files(folder / "train", names), image_files(test, names), names, remark
         names = self._names(folder)
         files = image_files(folder, names)
         count = len(files.labels)
@@ -192,7 +197,7 @@ class ListedSet(Files):
 
     def _lines(self, path: Path) -> Named:
         found = []
-        for line in map(str.strip, path.read_text().splitlines()):
+        for line in map(str.strip, text_of(path).splitlines()):
             if not line or line.startswith("#"):
                 continue
             file, _, rest = line.partition(" ")

@@ -12,6 +12,7 @@ from torch import nn
 
 from fourier_robust.dataset.base import Batch, Dataset, Split, content_identity
 from fourier_robust.dataset.crops import CentreCrop
+from fourier_robust.dataset.readable import named
 from fourier_robust.dataset.transfer import Transfer, TransferSet
 from fourier_robust.dataset.transfer_folders import FolderSet
 from fourier_robust.engine.predict import Precision
@@ -43,7 +44,8 @@ class FewShot:
     """Error of a ridge probe on each transfer set, per number of shots.
 
     The features of test images and of all drawn training images are taken once per set; every probe is closed form.
-    Images of any size: short side to `resize` pixels (antialiased), then the central square that the model takes.
+    Images of any size: short side to `resize` pixels (antialiased), then the central square that the model takes. Files
+    must all be readable: without one, other images would be drawn.
 
     Args:
         readers: set name -> its reader.
@@ -141,10 +143,11 @@ class FewShot:
 
     def source(self, dataset: Dataset, condition: Condition, device: torch.device, batch_size: int) -> Source:
         """The images of one part of a set; see `Suite.source`."""
-        _, split, order = self._part[condition]
+        name, split, order = self._part[condition]
         crop = f"crop{self._crop.size}-{self._crop.resize}"
         identity = f"{split.identity}+{content_identity(order)[:16]}+{crop}+features-{self.layer or 'last'}"
-        return Source(_on(device, split.batches(batch_size, order)), len(order), identity)
+        batches = named(f"transfer set {name}", split.batches(batch_size, order))
+        return Source(_on(device, batches), len(order), identity)
 
     def observe(self, model: nn.Module, source: Source, condition: Condition, precision: Precision) -> Observed:
         """Features and labels; see `ModelSuite.observe`."""

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import torch
 
 from fourier_robust.dataset.base import Dataset
+from fourier_robust.dataset.label_space import model_classes
 from fourier_robust.dataset.shapes import Shapes
 from fourier_robust.dataset.siscore import FOLDERS, NAMES
 from fourier_robust.dataset.siscore_classes import label_map
@@ -17,7 +18,7 @@ from fourier_robust.dataset.siscore_design import FACTORS, Grid, reference_of, s
 from fourier_robust.dataset.siscore_sources import file_scenes, shape_scenes
 from fourier_robust.errors import UserError
 from fourier_robust.metric.factor import Scores, accuracies, balanced_accuracy, complete, flips
-from fourier_robust.metric.outcome import Estimate, Outcome
+from fourier_robust.metric.outcome import Estimate, Outcome, outcome
 from fourier_robust.run.seed import derive
 from fourier_robust.run.siscore_release import SIScoreRelease
 from fourier_robust.suite.base import Condition, Measurement, Source
@@ -52,6 +53,7 @@ class SIScore:
             and rotation.
         left_out: what an image that is not there takes with it: nothing (``image``), or the images of its ``pair`` at
             all values of the factor, so that every value shows the same objects.
+        unreadable: the largest share, below 1, of a value's image files that may be unreadable: left out and named.
         draws: of the bootstrap.
         seed: of shapes, pairs and bootstrap.
         save: a folder for the generated images in the release's layout, from where they are then read.
@@ -66,6 +68,7 @@ class SIScore:
     """
 
     name = "siscore"
+    observation = Outcome
     definitions: Mapping[str, str] = {
         "mean_accuracy": "plain mean of accuracy(v) over the factor's values, the published size_average, "
         "rotation_average, location_average; rotation pools its areas; 95 % interval by bootstrap over objects",
@@ -97,6 +100,7 @@ class SIScore:
         compat: bool = False,
         min_inside: float | None = None,
         left_out: Literal["image", "pair"] = "image",
+        unreadable: float = 0.01,
         draws: int = 1000,
         seed: int = 0,
         save: str | None = None,
@@ -127,12 +131,14 @@ class SIScore:
                 raise ValueError(f"suite.{key}={value} must be at least {least}")
         if min_inside is not None and not 0 <= min_inside <= 1:
             raise ValueError(f"suite.min_inside={min_inside} must lie in 0 to 1")
+        if not 0 <= unreadable < 1:
+            raise ValueError(f"suite.unreadable={unreadable} must be at least 0 and below 1")
         self.root, self.kind, self.metadata = root, source, metadata
         self.factors = tuple(name for name in FACTORS if name in factors)
         self.size, self.areas, self.angles, self.turned_areas = size, areas, angles, turned_areas
         self.places, self.location_area = places, location_area
         self.objects, self.backgrounds, self.backgrounds_each = objects, backgrounds, backgrounds_each
-        self.compat, self.min_inside, self.left_out = compat, min_inside, left_out
+        self.compat, self.min_inside, self.left_out, self.unreadable = compat, min_inside, left_out, unreadable
         self.draws, self.seed, self.save, self.format, self.workers = draws, seed, save, format, workers
 
     def conditions(self, dataset: Dataset) -> Sequence[Condition]:
@@ -162,8 +168,14 @@ class SIScore:
         if self.save is None:
             return self._images.source(*self._value_of[condition], device, batch_size)
         if self._read is None:
-            self._read = Stored(self.save, self.factors, dataset)
+            self._read = Stored(self.save, self.factors, dataset, unreadable=self.unreadable)
         return self._read.source(*self._value_of[condition], device, batch_size)
+
+    def summarise(
+        self, logits: torch.Tensor, labels: torch.Tensor, condition: Condition, earlier: Mapping[Condition, Outcome]
+    ) -> Outcome:
+        """Outcomes; unreadable images keep their label. See `LogitsSuite.summarise`."""
+        return outcome(logits, labels.clamp_min(0))._replace(label=labels)
 
     def measure(self, outcomes: Mapping[Condition, Outcome]) -> list[Measurement]:
         """Scores of each factor, then its values; see `Suite.measure`."""
@@ -216,6 +228,10 @@ class SIScore:
     def _scored(self, factor: str, at: Mapping[str, Outcome]) -> tuple[Scores, Scores, Estimate]:
         """Accuracies, flips and the class-balanced mean, over the same drawn objects."""
         members = {value: self._images.members(factor, value) for value in at}
+        images = self._read or self._images
+        if isinstance(images, Stored):
+            at, members, lost = images.readable(factor, at, members)
+            self._said += lost
         if self.left_out == "pair":
             at, members, left, whole = complete(at, members)
             if not left:
@@ -235,7 +251,7 @@ class SIScore:
         if self.backgrounds is not None and (not embedded or self.kind == "release"):
             raise UserError("suite.backgrounds is for embedded shapes: dataset=shapes, and no suite.source=release")
         if self.kind == "release" or (self.kind == "auto" and not embedded and self._released()):
-            return Stored(self.root, self.factors, dataset, self.metadata)
+            return Stored(self.root, self.factors, dataset, self.metadata, self.unreadable)
         size = self.size or dataset.size
         usual = usual_grid(size, self.compat)
         grid = Grid(
@@ -247,7 +263,8 @@ class SIScore:
         )
         where = self._foregrounds()
         if where is not None and not (embedded and (self.kind == "auto" or self.backgrounds)):
-            labels = label_map(dataset.class_names, where / "foreground_classes.csv")
+            labels = label_map(model_classes(dataset), where / "foreground_classes.csv")
+            labels = {name: label for name, label in labels.items() if label >= 0}
             scenes = file_scenes(where, labels, size, self.backgrounds_each, self.seed, self.compat)
         elif embedded:
             pictures = Path(self.backgrounds).expanduser().absolute() if self.backgrounds else None

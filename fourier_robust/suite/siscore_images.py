@@ -12,11 +12,15 @@ from PIL import Image
 
 from fourier_robust.dataset.base import Dataset
 from fourier_robust.dataset.crops import CentreCrop, Crop
+from fourier_robust.dataset.label_space import model_classes
+from fourier_robust.dataset.readable import UNREADABLE, Readable
 from fourier_robust.dataset.siscore import PUBLISHED_IMAGES, FactorRelease, find_release
 from fourier_robust.dataset.siscore_classes import label_map
 from fourier_robust.dataset.siscore_composed import Composed
 from fourier_robust.dataset.siscore_entries import OWN_COLUMNS, RELEASE_COLUMNS, entries
+from fourier_robust.errors import UserError
 from fourier_robust.metric.factor import Members
+from fourier_robust.metric.outcome import Outcome
 from fourier_robust.run.siscore_release import SIScoreRelease, read_facts
 from fourier_robust.suite.base import Source
 
@@ -105,19 +109,30 @@ class Stored:
         factors: to read.
         dataset: whose classes the model knows, and whose crop images of another size get.
         metadata: see `find_release`.
+        unreadable: the largest share of a value's images that may be unreadable; see `Readable`.
 
     Raises:
-        UserError: see `find_release`, `FactorRelease` and `label_map`.
+        UserError: a published factor with less than two values; or see `find_release`, `FactorRelease`, `label_map`.
     """
 
-    def __init__(self, root: str, factors: Sequence[str], dataset: Dataset, metadata: str | None = None) -> None:
+    def __init__(
+        self,
+        root: str,
+        factors: Sequence[str],
+        dataset: Dataset,
+        metadata: str | None = None,
+        unreadable: float = 0.0,
+    ) -> None:
         found = {factor: find_release(root, factor, metadata) for factor in factors}
         self._own = {factor: read_facts(folder.parent) for factor, (folder, _) in found.items()}
         self._parts = {}
         for factor, (folder, table) in found.items():
-            labels = label_map(dataset.class_names, folder.parent / "foreground_classes.csv")
-            self._parts[factor] = FactorRelease(folder, table, factor, labels)
-        self._name, self._crop = dataset.name, _UnlessFitting(_crop_of(dataset))
+            labels = label_map(model_classes(dataset), folder.parent / "foreground_classes.csv")
+            part = self._parts[factor] = FactorRelease(folder, table, factor, labels)
+            if self._own[factor] is None and len(part.values) < 2:
+                only = f"{factor} {part.values[0]} alone"
+                raise UserError(f"{table} moves nothing, it holds {only}: metadata of another factor?")
+        self._name, self._crop, self._unreadable = dataset.name, _UnlessFitting(_crop_of(dataset)), unreadable
 
     def label(self, factor: str) -> str:
         """What the table calls the set."""
@@ -141,8 +156,30 @@ class Stored:
     def source(self, factor: str, value: str, device: torch.device, batch_size: int) -> Source:
         """The images of a value."""
         part = self._parts[factor]
-        batches = part.batches(value, self._crop, device, batch_size)
+        batches = self._files(factor, value, device).batches(batch_size)
         return Source(batches, len(part.members(value).pairs), part.identity(value, self._crop))
+
+    def readable(
+        self, factor: str, outcomes: Mapping[str, Outcome], members: Mapping[str, Members]
+    ) -> tuple[dict[str, Outcome], dict[str, Members], list[str]]:
+        """Outcomes and members of each value without the images that could not be read; and a remark on these.
+
+        Raises:
+            UserError: they are too many.
+        """
+        seen, kept, said = dict(outcomes), dict(members), []
+        for value, one in outcomes.items():
+            good = one.label != UNREADABLE
+            lost = None if good.all() else self._files(factor, value, torch.device("cpu")).left_out(one.label)
+            if lost is not None:
+                said.append(f"{factor} {value.replace('_', ',')}: {lost}")
+                seen[value] = Outcome(*(column[good] for column in one))
+                kept[value] = Members(*(column[good] for column in members[value]))
+        return seen, kept, said
+
+    def _files(self, factor: str, value: str, device: torch.device) -> Readable:
+        split = self._parts[factor].split(value, self._crop, device)
+        return Readable(split, torch.arange(len(split)), self._unreadable)
 
     def remarks(self) -> list[str]:
         """What a reader of the table must know."""
@@ -152,7 +189,10 @@ class Stored:
                 said.append(f"{factor}: generated images, read from {part.folder}")
             elif part.images != PUBLISHED_IMAGES[factor]:
                 said.append(f"PARTIAL SET: {factor} has {part.images} of the {PUBLISHED_IMAGES[factor]} images")
-            if self._own[factor] is None and "kite" in part.classes:
+            if part.lacking:
+                whole = f"its {len(part.classes)} classes"
+                said.append(f"{factor}: images of {len(part.lacking)} of {whole} left out, not the model's")
+            if self._own[factor] is None and "kite" in part.classes - part.lacking:
                 said.append(f"{factor}: its kites count as class 21 of ImageNet, the bird; see whether they are toys")
             if part.beyond:
                 said.append(f"{factor}: {part.beyond} files in {part.folder} that no line of the metadata knows")

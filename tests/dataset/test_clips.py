@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from dataset.shift_layouts import Known, picture
+from dataset.shift_layouts import Known, picture, tree
 
 from fourier_robust.dataset.cifar import CIFAR10, CIFAR100
 from fourier_robust.dataset.clip_frames import SCORED as TEN
@@ -16,6 +17,7 @@ from fourier_robust.dataset.clip_frames import FrameTree
 from fourier_robust.dataset.clips import SCORED, CifarClips
 from fourier_robust.dataset.ood import NO_CLASS, ExactSize
 from fourier_robust.dataset.shifted import Cell
+from fourier_robust.dataset.wnids import WNIDS
 from fourier_robust.errors import UserError
 
 CIFAR = Known(CIFAR10.class_names)
@@ -132,6 +134,17 @@ def test_frames_are_ordered_by_number(tmp_path: Path) -> None:
         list(reader.split(Known(MODEL.class_names, size=64), Cell("tilt"), CROP, "cpu").batches(4))
 
 
+def test_a_damaged_frame_is_named_with_its_set(tmp_path: Path) -> None:
+    frames(tmp_path, "tilt")
+    frames(tmp_path, "tilt", "n02124075/b")
+    reader = FrameTree(str(tmp_path), num_workers=0)
+    reader.check(MODEL)
+    (tmp_path / "ImageNet-P" / "tilt" / "n02124075" / "b" / "3.png").write_bytes(b"-")
+    reason = r"^ImageNet-P, tilt, whose frames must all be readable: .*/b/3\.png is not a readable image"
+    with pytest.raises(UserError, match=reason):
+        list(reader.split(MODEL, Cell("tilt"), CROP, "cpu").batches(4))
+
+
 def test_flip_rates_of_alexnet_are_for_all_ten(tmp_path: Path) -> None:
     """Listed to two decimals as percent by the facts of the release: both lists agree."""
 
@@ -143,13 +156,25 @@ def test_flip_rates_of_alexnet_are_for_all_ten(tmp_path: Path) -> None:
         add(perturbation)
     checked = FrameTree(str(tmp_path), num_workers=0).check(MODEL)
     assert checked.alexnet is None
-    assert checked.remarks[0].startswith(f"{tmp_path}/ImageNet-P: no mfr, which is over all of gaussian_noise, ")
+    part = "2 clips of 2 classes, none of the other 998 of ImageNet's 1000: flip rates are of a part of the release"
+    lacking = f"{tmp_path}/ImageNet-P: 1 of the model's 3 classes have no image: n01443537"
+    assert checked.remarks[:2] == (f"{tmp_path}/ImageNet-P: {part}", lacking)
+    assert checked.remarks[2].startswith(f"{tmp_path}/ImageNet-P: no mfr, which is over all of gaussian_noise, ")
     add(TEN[-1])
     checked = FrameTree(str(tmp_path), num_workers=0).check(MODEL)
-    assert checked.remarks == ()
+    mfr = f"{tmp_path}/ImageNet-P: {part}, and so is mfr, though AlexNet's rates are those of the whole"
+    assert checked.remarks == (mfr, lacking)
     assert checked.alexnet is not None
     rounded = (23.65, 30.06, 9.30, 5.94, 11.93, 4.89, 11.01, 13.10, 7.05, 23.53)
     assert tuple(round(100 * checked.alexnet[name], 2) for name in TEN) == rounded
+
+
+def test_clips_of_all_classes_are_the_whole(tmp_path: Path) -> None:
+    tree(tmp_path / "ImageNet-P" / "tilt", [f"{wnid}/a" for wnid in WNIDS], "1.png", size=(2, 2))
+    for wnid in WNIDS:
+        os.link(tmp_path / "ImageNet-P/tilt" / wnid / "a/1.png", tmp_path / "ImageNet-P/tilt" / wnid / "a/2.png")
+    checked = FrameTree(str(tmp_path), perturbations=["tilt"], num_workers=0).check(Known(WNIDS))
+    assert [one.split("ImageNet-P: ")[1][:6] for one in checked.remarks] == ["no mfr"]
 
 
 def test_wrong_frames_are_refused(tmp_path: Path) -> None:

@@ -73,7 +73,20 @@ def test_any_wnids_meet_the_models_by_name(tmp_path: Path) -> None:
     assert checked.space is not None
     assert checked.space.columns.tolist() == [1, -1, 0]
     assert checked.space.places.tolist() == [0, 1, -1]
-    assert checked.remarks == (f"{tmp_path}/release: images of 1 of its 3 classes left out, not the model's",)
+    assert checked.remarks == (
+        f"{tmp_path}/release: images of 1 of its 3 classes left out, not the model's",
+        f"{tmp_path}/release: 1 of the model's 3 classes have no image: n02979186",
+    )
+
+
+def test_classes_without_an_image_are_named(tmp_path: Path) -> None:
+    """A stylized copy that was cut short."""
+    release = tree(tmp_path / "release", WNIDS)
+    assert reader(tmp_path, classes="any").check(imagenet(tmp_path)).remarks == ()
+    for wnid in WNIDS[-4:]:
+        shutil.rmtree(release / wnid)
+    (said,) = reader(tmp_path, classes="any").check(imagenet(tmp_path)).remarks
+    assert said == f"{release}: 4 of the model's 1000 classes have no image: {', '.join(WNIDS[-4:-1])} ..."
 
 
 def test_renditions_are_told_by_the_files_names(tmp_path: Path) -> None:
@@ -182,6 +195,15 @@ def test_other_wrong_tiny_releases_are_refused(tiny_c: Path) -> None:
     with pytest.raises(UserError, match="fog/5 holds 0 class folders, not the model's 3"):
         TinyImageNetC(str(tiny_c), num_workers=0).check(TINY)
     assert "Zenodo 8206060" in str(TinyImageNetC(str(tiny_c / "elsewhere"), num_workers=0).absent())
+
+
+def test_a_damaged_tiny_file_is_named_with_its_set(tiny_c: Path) -> None:
+    read = TinyImageNetC(str(tiny_c), num_workers=0)
+    bad = tiny_c / "Tiny-ImageNet-C" / "fog" / "1" / "n04067472" / "a.JPEG"
+    bad.unlink()  # a link to the others
+    bad.write_bytes(b"-")
+    with pytest.raises(UserError, match=r"^Tiny-ImageNet-C, whose files must all be readable: .*n04067472/a\.JPEG is"):
+        list(read.split(TINY, Cell("fog", 1), CROP, "cpu").batches(4))
 
 
 def test_tiny_of_another_size_is_refused(tiny_c: Path) -> None:

@@ -21,10 +21,10 @@ from fourier_robust.dataset.siscore_composed import Composed
 from fourier_robust.dataset.siscore_design import FACTORS, reference_of, steps_of, usual_grid
 from fourier_robust.dataset.siscore_entries import RELEASE_COLUMNS, entries
 from fourier_robust.dataset.siscore_sources import file_scenes, shape_scenes
+from fourier_robust.dataset.wnids import WNIDS
 from fourier_robust.errors import UserError
 
 CPU = torch.device("cpu")
-IMAGENET = tuple(f"n{place:08d}" for place in range(1000))
 LINES = (  # image_id, area, class folder, instance, background: as the release has them, ids with gaps
     (0, "0.01", "zebra", 0, 5),
     (1, "0.01", "kite", 0, 6),
@@ -41,7 +41,19 @@ def write_release(folder: Path, lines: object = LINES, columns: tuple[str, ...] 
         table = csv.writer(file)
         table.writerow(columns)
         for number, area, name, instance, background in lines:  # type: ignore[attr-defined]
-            cells = (number, 0.5, 0.5, area, 0, 0 if name == "kite" else 1, instance, background, 512, 512, 1.0)
+            cells = (
+                number,
+                0.5,
+                0.5,
+                area,
+                0,
+                ("kite", "zebra", "ambulance").index(name),
+                instance,
+                background,
+                512,
+                512,
+                1.0,
+            )
             table.writerow(cells[: len(columns)])
             (folder / name).mkdir(exist_ok=True)
             Image.new("RGB", (16, 16), (20 * number, 0, 0)).save(folder / name / f"{number}.jpg", quality=100)
@@ -51,10 +63,10 @@ def write_release(folder: Path, lines: object = LINES, columns: tuple[str, ...] 
 def test_reads_the_release_by_value(tmp_path: Path) -> None:
     write_release(tmp_path / "area")
     folder, table = find_release(str(tmp_path), "size")
-    release = FactorRelease(folder, table, "size", label_map(IMAGENET))
+    release = FactorRelease(folder, table, "size", label_map(WNIDS))
     assert release.values == ("0.01", "0.06", "1.00")
     assert (release.images, release.objects, release.beyond) == (5, 3, 0)
-    batches = list(release.batches("0.06", CentreCrop(16, 16), CPU, 10, num_workers=0))
+    batches = list(release.split("0.06", CentreCrop(16, 16), CPU, num_workers=0).batches(10))
     assert torch.cat([one.labels for one in batches]).tolist() == [340, 340]
     reds = torch.cat([one.images for one in batches])[:, 0].mean((1, 2)) * 255 / 20
     assert reds.round().tolist() == [4, 7]
@@ -81,7 +93,7 @@ def test_metadata_from_another_place(tmp_path: Path) -> None:
 def test_refuses_what_is_no_release(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"SI-Score \(location\) not found: looked for .*location20_area02_min0pc/"):
         find_release(str(tmp_path), "location")
-    labels = label_map(IMAGENET)
+    labels = label_map(WNIDS)
 
     def refused(folder: Path, reason: str, known: object = labels) -> None:
         with pytest.raises(UserError, match=reason) as found:
@@ -112,12 +124,12 @@ def test_extra_files_are_counted_and_damaged_ones_named(tmp_path: Path) -> None:
     folder = write_release(tmp_path / "area")
     (folder / "zebra" / "900.jpg").write_bytes(b"-")
     (folder / "zebra" / "notes.txt").write_text("-")
-    release = FactorRelease(folder, folder / "metadata.csv", "size", label_map(IMAGENET))
+    release = FactorRelease(folder, folder / "metadata.csv", "size", label_map(WNIDS))
     assert (release.images, release.beyond) == (5, 1)
     (folder / "zebra" / "4.jpg").write_bytes(b"no image")
-    broken = FactorRelease(folder, folder / "metadata.csv", "size", label_map(IMAGENET))
+    broken = FactorRelease(folder, folder / "metadata.csv", "size", label_map(WNIDS))
     with pytest.raises(UserError, match=r"zebra/4\.jpg is not a readable image"):
-        list(broken.batches("0.06", CentreCrop(16, 16), CPU, 10, num_workers=0))
+        list(broken.split("0.06", CentreCrop(16, 16), CPU, num_workers=0).batches(10))
 
 
 def test_shapes_before_pictures(tmp_path: Path) -> None:
@@ -154,17 +166,99 @@ def test_class_tables(tmp_path: Path) -> None:
     assert "zebra" not in label_map(("a", "b"))
     table = tmp_path / "foreground_classes.csv"
     for text, classes, reason in (
-        ("int,label\n0,ambulance\n1,artichoke\n", IMAGENET, "ambulance is class 407 of ImageNet, not 0"),
+        ("int,label\n0,ambulance\n1,artichoke\n", WNIDS, "ambulance is class 407 of ImageNet, not 0"),
         ("int,label\n5,thing\n", ("a", "b"), "thing is class 5, the model has 0 to 1"),
         ("label,int\nthing,1\n", ("a", "b"), "first line is not int,label"),
         ("int,label\nx,thing\n", ("a", "b"), "or a number fails"),
         ("", ("a", "b"), "first line is not int,label"),
+        ("int,label\n1000,thing\n407,ambulance\n", WNIDS, "thing is class 1000, ImageNet has 0 to 999"),
+        ("int,label\n1,a\n", ("a", "b"), "a is class 0, not 1: another class table"),
     ):
         table.write_text(text)
         with pytest.raises(UserError, match=reason):
             label_map(classes, table)
     table.write_text("int,label\n1,thing\n")
     assert label_map(("a", "b"), table) == {"thing": 1}
+    table.write_bytes(b"int,label\n1,\xff\xfe\n")
+    with pytest.raises(UserError, match=r"foreground_classes\.csv is damaged: it cannot be read as text") as refused:
+        label_map(("a", "b"), table)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_classes_meet_by_wnid_not_by_number(tmp_path: Path, beside: bool) -> None:
+    """A model of 1000 other classes has none of them; one of a part of ImageNet those of its wnids."""
+    table = tmp_path / "foreground_classes.csv"
+    if beside:  # as published: ImageNet's numbers
+        lines = [f"{place},{name}" for name, place in IMAGENET_INDEX.items()]
+        table.write_text("\n".join(["int,label", *lines, "6,stingray"]) + "\n")
+    whole = label_map(WNIDS, table)
+    assert [whole[name] for name in ("ambulance", "zucchini")] == [407, 939]
+    part = label_map(("n02391049", "n02701002", "n99999999"), table)  # zebra, ambulance
+    assert [part[name] for name in ("zebra", "ambulance", "zucchini")] == [0, 1, -1]
+    assert sum(place >= 0 for name, place in part.items() if name in IMAGENET_INDEX) == 2
+    others = tuple(f"class{place:04d}" for place in range(1000))
+    assert label_map(others, table) == {name: place for place, name in enumerate(others)}
+    assert label_map(("zebra", "dog"), table) == {"zebra": 0, "dog": 1}
+    if beside:
+        assert (whole["stingray"], part["stingray"]) == (6, -1)
+    else:  # a set of ours counts the model's classes
+        table.write_text("int,label\n1,ambulance\n0,zebra\n2,thing\n")
+        again = label_map(("n02391049", "n02701002", "n99999999"), table)
+        assert again == {"ambulance": 1, "zebra": 0, "thing": 2}
+
+
+def test_images_of_classes_that_the_model_lacks_are_left_out(tmp_path: Path) -> None:
+    lines = [(number, area, "ambulance", 0, 3) for number, area in ((11, "0.01"), (12, "1.0"))]
+    folder = write_release(tmp_path / "area", (*LINES, *lines))
+    kite_and_zebra = ("n02391049", "n01608432", "n01440764")
+    release = FactorRelease(folder, folder / "metadata.csv", "size", label_map(kite_and_zebra))
+    assert (release.lacking, release.images, release.objects) == ({"ambulance"}, 7, 3)
+    assert [len(release.members(value).pairs) for value in release.values] == [2, 2, 1]
+    whole = FactorRelease(folder, folder / "metadata.csv", "size", label_map(WNIDS))
+    assert whole.lacking == set()
+    crop = CentreCrop(16, 16)
+    assert release.split("0.06", crop, CPU, 0).labels.tolist() == [0, 0]
+    assert release.identity("0.06", crop) != whole.identity("0.06", crop)  # the same images, other labels
+    with pytest.raises(UserError, match=r"area shares 1 of its 3 classes with the model, not two"):
+        FactorRelease(folder, folder / "metadata.csv", "size", label_map(("n02391049", "n01440764")))
+    with pytest.raises(UserError, match=r"area/ambulance is none of the model's 1000 classes"):
+        FactorRelease(folder, folder / "metadata.csv", "size", label_map([f"class{place}" for place in range(1000)]))
+
+
+def test_each_image_lies_in_the_folder_of_its_class(tmp_path: Path) -> None:
+    folder = write_release(tmp_path / "area", [(20, "1.0", "zebra", 2, 5), *LINES])
+    labels = label_map(WNIDS)
+
+    def refused(reason: str) -> None:
+        with pytest.raises(UserError, match=reason) as found:
+            FactorRelease(folder, folder / "metadata.csv", "size", labels)
+        assert "\n" not in str(found.value)
+
+    (folder / "ambulance").mkdir()
+    (folder / "zebra" / "7.jpg").rename(folder / "ambulance" / "7.jpg")
+    refused(r"area/ambulance/7\.jpg should lie in zebra/, by its foreground_class in .*metadata\.csv")
+    (folder / "ambulance" / "7.jpg").rename(folder / "zebra" / "7.jpg")
+    for image in list((folder / "kite").iterdir()):
+        image.rename(folder / "zebra" / image.name)
+    refused(r"area/zebra holds images of two classes \(foreground_class 1 and 0 in .*\), e\.g\. zebra/1\.jpg")
+    for number in (1, 9):
+        (folder / "zebra" / f"{number}.jpg").rename(folder / "kite" / f"{number}.jpg")
+    assert FactorRelease(folder, folder / "metadata.csv", "size", labels).classes == {"kite", "zebra"}
+    table = tmp_path / "foreground_classes_metadata_indices.csv"
+    table.write_text("int,label\n0,zebra\n1,kite\n")  # whole folders were swapped
+    refused(r"area/zebra/20\.jpg should lie in kite/")
+    table.write_text("int,label\n0,kite\n1,zebra\n")
+    assert FactorRelease(folder, folder / "metadata.csv", "size", labels).images == 6
+
+
+def test_metadata_that_is_no_text(tmp_path: Path) -> None:
+    folder = write_release(tmp_path / "area")
+    for content in (b"\xff\xfe", (folder / "metadata.csv").read_bytes() + b'"' + b"9" * 200_000):
+        (folder / "metadata.csv").write_bytes(content)
+        with pytest.raises(UserError, match=r"area/metadata\.csv is damaged") as refused:
+            FactorRelease(folder, folder / "metadata.csv", "size", label_map(WNIDS))
+        assert "\n" not in str(refused.value)
 
 
 def test_published_grids() -> None:

@@ -81,6 +81,18 @@ def test_integer_folders_keep_their_labels(tmp_path: Path) -> None:
         FolderSet(str(tmp_path), num_workers=0).read(CROP)
 
 
+def test_val_goes_before_test(tmp_path: Path) -> None:
+    for level, part in enumerate(("train", "test", "val")):
+        for name in ("ant", "bee"):
+            picture(tmp_path / part / name / "a.png", level)
+    found = FolderSet(str(tmp_path), num_workers=0).read(CROP)
+    assert levels(found) == ({"ant": [0], "bee": [0]}, {"ant": [2], "bee": [2]})
+    assert found.remark == "tested on val/, not on the test/ beside it"
+    (tmp_path / "val").rename(tmp_path / "away")
+    found = FolderSet(str(tmp_path), num_workers=0).read(CROP)
+    assert (levels(found)[1], found.remark) == ({"ant": [1], "bee": [1]}, "")
+
+
 def test_one_tree_is_cut(tmp_path: Path) -> None:
     for name, count in (("ant", 10), ("bee", 5)):
         for number in range(count):
@@ -148,6 +160,11 @@ def test_lists_that_do_not_fit(tmp_path: Path) -> None:
         listed(root, "rest", ["one.png a", "three.png b"], ["one.png a"]).read(CROP)
     with pytest.raises(UserError, match=r"no class in its line 'one\.png'"):
         listed(root, "rest", ["one.png"], ["one.png a"]).read(CROP)
+    (root / "train.txt").write_text("one.png a\ntwo.png b\n")
+    (root / "test.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"set/test\.txt is damaged: it cannot be read as text") as refused:
+        ListedSet(str(tmp_path), ["set"], "images", ["train.txt"], ["test.txt"], "rest").read(CROP)
+    assert "\n" not in str(refused.value)
     (root / "test.txt").unlink()
     found = ListedSet(str(tmp_path), ["set"], "images", ["train.txt"], ["test.txt"], "rest")
     assert "with images, train.txt, test.txt in it" in str(found.absent())

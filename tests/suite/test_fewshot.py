@@ -220,6 +220,20 @@ def test_a_model_without_a_linear_head() -> None:
         run(FewShot({"given": Given()}, shots=[5], layer="0"), cubes)
 
 
+def test_an_unknown_layer() -> None:
+    with pytest.raises(UserError, match=r"^suite\.layer: the model has no module net\.foo; it has 0, 0\.0"):
+        run(FewShot({"a": Given()}, shots=[1], layer="net.foo"))
+
+
+def test_a_damaged_file_is_named_with_its_set(tmp_path: Path) -> None:
+    for part, name in ((part, name) for part in ("train", "val") for name in NAMES):
+        (tmp_path / part / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / part / name / "a.png")
+    (tmp_path / "val" / "bee" / "a.png").write_bytes(b"-")
+    with pytest.raises(UserError, match=r"^transfer set mine: .*val/bee/a\.png is not a readable image"):
+        run(FewShot({}, folders={"mine": str(tmp_path)}, shots=[1]))
+
+
 def test_features_are_taken_anew_where_something_changed() -> None:
     def identities(**settings: Any) -> list[str]:
         suite = FewShot({"given": Given()}, shots=[5], **settings)

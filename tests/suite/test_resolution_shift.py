@@ -426,7 +426,7 @@ def test_trees_from_the_command_line(
     few = ("suite.sizes=[24]", "suite.sets=[clean,shift]", "suite.shift.readers.stylized_imagenet.num_workers=0")
     evaluate_tiny(ckpt, *chosen, "dataset.resize=36", "suite=resolution", *few)
     evaluate_tiny(ckpt, *chosen, "dataset.resize=36", "suite=shift", "suite.readers.stylized_imagenet.num_workers=0")
-    one, other = sorted((ckpt.parent / "eval").iterdir())
+    one, other = (ckpt.parent / "eval" / f"{name}.ten" for name in ("resolution", "shift"))
     found, plain = rows(one), rows(other)
     for rule in RULES:
         assert found["stylized_imagenet@32", rule] == plain["stylized_imagenet", rule]

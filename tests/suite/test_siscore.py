@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from dataset.shift_layouts import Known
 from PIL import Image
 from support import TINY, compose_config
 
 from fourier_robust.cli import build
 from fourier_robust.dataset.base import ResidentSplit
+from fourier_robust.dataset.imagenet import ImageNet
 from fourier_robust.dataset.shapes import Shapes
 from fourier_robust.errors import UserError
 from fourier_robust.evaluate import evaluate
@@ -48,8 +50,9 @@ def outcome(labels: torch.Tensor, prediction: torch.Tensor) -> Outcome:
     return Outcome(labels, prediction, torch.ones(len(labels)), torch.zeros(len(labels)))
 
 
-def release(root: Path) -> None:
+def release(root: Path, names: tuple[str, str] = ("cat", "dog")) -> None:
     """A size set in the published layout: cat 0 and dog 0 before background 0; dog 0 before 1 lacks its largest."""
+    cat, dog = names
     folder = root / "area"
     folder.mkdir(parents=True)
     columns = (
@@ -58,11 +61,11 @@ def release(root: Path) -> None:
     )
     lines, number = [columns], 0
     for area in (0.2, 0.5, 1.0):
-        for name, background in (("cat", 0), ("dog", 0), ("dog", 1)):
+        for name, background in ((cat, 0), (dog, 0), (dog, 1)):
             (folder / name).mkdir(exist_ok=True)
             if (area, background) != (1.0, 1):
                 Image.new("RGB", (24, 24), (number * 20, 0, 0)).save(folder / name / f"{number}.jpg")
-                lines.append(f"{number},0.5,0.5,{area},0,{int(name == 'dog')},0,{background},512,512,1.0")
+                lines.append(f"{number},0.5,0.5,{area},0,{int(name == dog)},0,{background},512,512,1.0")
             number += 1
     (folder / "metadata.csv").write_text("\n".join(lines) + "\n")
 
@@ -98,6 +101,75 @@ def test_scores_of_a_release_by_hand(tmp_path: Path) -> None:
     assert "PARTIAL SET: size has 8 of the 92884 images" in asked.remarks()
     files = asked.files(outcomes, "someone")
     assert set(files) == {"siscore.png"}
+
+
+def test_a_release_needs_no_images_of_the_model(tmp_path: Path) -> None:
+    """ImageNet's classes are known without its files."""
+    dataset = ImageNet(str(tmp_path / "nowhere"), size=16, resize=16)
+    release(tmp_path, ("zebra", "kite"))
+    asked = SIScore(root=str(tmp_path), factors=["size"], draws=100)
+    batch = next(iter(asked.source(dataset, asked.conditions(dataset)[0], CPU, 9).batches))
+    assert batch.labels.tolist() == [340, 21, 21]
+    some = Known(("n02391049", "n01608432", "n01440764"), 16)
+    (tmp_path / "area" / "wok").mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "area" / "wok" / "30.jpg")
+    with open(tmp_path / "area" / "metadata.csv", "a") as table:
+        table.write("30,0.5,0.5,0.2,0,2,0,0,512,512,1.0\n")
+    assert asked.source(some, asked.conditions(some)[0], CPU, 9).n == 3
+    assert "size: images of 1 of its 3 classes left out, not the model's" in asked.remarks()
+
+
+def test_cutouts_need_no_images_of_the_model(tmp_path: Path) -> None:
+    (tmp_path / "foregrounds" / "zebra").mkdir(parents=True)
+    (tmp_path / "backgrounds").mkdir()
+    Image.fromarray(np.full((10, 10, 4), 255, np.uint8)).save(tmp_path / "foregrounds" / "zebra" / "one.png")
+    for number in range(2):
+        Image.new("RGB", (30, 20)).save(tmp_path / "backgrounds" / f"{number}.jpg")
+    dataset = ImageNet(str(tmp_path / "nowhere"), size=16, resize=16)
+    asked = suite(tmp_path, factors=["size"])
+    batch = next(iter(asked.source(dataset, asked.conditions(dataset)[0], CPU, 9).batches))
+    assert batch.labels.tolist() == [340, 340]
+    with pytest.raises(UserError, match=r"foregrounds/zebra is none of the model's classes"):
+        suite(tmp_path, factors=["size"]).conditions(Known(("n01440764", "n01443537")))  # type: ignore[arg-type]
+
+
+def test_metadata_of_another_factor(tmp_path: Path) -> None:
+    release(tmp_path)
+    (tmp_path / "area").rename(tmp_path / "rotation")
+    with pytest.raises(
+        UserError, match=r"rotation/metadata\.csv moves nothing, it holds rotation 0 alone: metadata of"
+    ):
+        SIScore(root=str(tmp_path), factors=["rotation"]).conditions(Photographs())  # type: ignore[arg-type]
+
+
+def test_unreadable_images_are_left_out_and_named(tmp_path: Path) -> None:
+    """Dog 0 before 1 cannot be read at 0.20: its flip there is not counted, the others are."""
+    release(tmp_path)
+    (tmp_path / "area" / "dog" / "2.jpg").write_bytes(b"no image")
+
+    def seen(asked: SIScore) -> dict[Condition, Outcome]:
+        found = {}
+        for condition in asked.conditions(Photographs()):  # type: ignore[arg-type]
+            batches = list(asked.source(Photographs(), condition, CPU, 2).batches)  # type: ignore[arg-type]
+            labels = torch.cat([one.labels for one in batches])
+            logits = torch.tensor([[1.0, 0.0]]).expand(len(labels), 2)  # cats, all of them
+            found[condition] = asked.summarise(logits, labels, condition, found)
+        return found
+
+    asked = SIScore(root=str(tmp_path), factors=["size"], draws=100, unreadable=0.5)
+    outcomes = seen(asked)
+    measured = {one.metric: one.estimate for one in asked.measure(outcomes)}
+    assert measured["accuracy(0.20)"][::3] == (1 / 2, 2)
+    assert measured["accuracy(0.50)"].value == pytest.approx(1 / 3)
+    assert measured["flip_rate(0.20)"][::3] == (0, 2)
+    left = f"size 0.20: 1 of 3 images could not be read and are left out: {tmp_path}/area/dog/2.jpg"
+    assert left in asked.remarks()
+    with pytest.raises(UserError, match=r"1 of 3 images could not be read, more than 0\.01.*dog/2\.jpg"):
+        seen(SIScore(root=str(tmp_path), factors=["size"]))
+    strict = SIScore(root=str(tmp_path), factors=["size"])
+    strict.conditions(Photographs())  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"1 of 3 images could not be read, more than 0\.01"):
+        strict.measure(outcomes)  # of an earlier launch
 
 
 def test_intervals_draw_objects_not_images(tmp_path: Path) -> None:
@@ -300,6 +372,7 @@ def test_refused_before_work(tmp_path: Path) -> None:
         ({"format": "gif"}, r"suite\.format='gif' must be one of png, jpg"),
         ({"left_out": "all"}, r"suite\.left_out='all' must be one of image, pair"),
         ({"min_inside": 2.0}, r"suite\.min_inside=2\.0 must lie in 0 to 1"),
+        ({"unreadable": 1.0}, r"suite\.unreadable=1\.0 must be at least 0 and below 1"),
         ({"save": "x", "source": "release"}, r"suite\.save writes generated images"),
     ):
         with pytest.raises(ValueError, match=reason):
@@ -334,6 +407,25 @@ def test_front_door(train_tiny: Callable[..., Path], evaluate_tiny: Callable[...
     assert float(rows["shapes_siscore_size_generated", "accuracy(0.20)"]["value"]) == pytest.approx(wanted, abs=1e-5)
     evaluate_tiny(folder, "suite=siscore", *SMALL, "suite.draws=200")
     assert json.loads((there / "eval.json").read_text())["conditions_reused"] == 14
+
+
+def test_a_damaged_file_at_the_front_door(
+    train_tiny: Callable[..., Path], evaluate_tiny: Callable[..., None], tmp_path: Path
+) -> None:
+    """Named in the receipt, also of a second launch, which reads no image."""
+    folder, save = train_tiny(), tmp_path / "set"
+    size = ("suite=siscore", *SMALL, "suite.factors=[size]")
+    evaluate_tiny(folder, *size, f"suite.save={save}", "suite.workers=0")
+    (save / "size" / "disk" / "20.png").write_bytes(b"-")
+    read = (*size, "suite.source=release", f"suite.root={save}")
+    for reused in (1, 2):  # the file's size is part of what was measured: at 0.50 it is another set
+        evaluate_tiny(folder, *read, "suite.unreadable=0.1")
+        receipt = json.loads((folder / "eval/siscore/eval.json").read_text())
+        assert receipt["conditions_reused"] == reused
+        left = f"size 0.50: 1 of 20 images could not be read and are left out: {save}/size/disk/20.png"
+        assert left in receipt["remarks"]
+    with pytest.raises(UserError, match=r"1 of 20 images could not be read, more than 0\.01 of them .*disk/20\.png"):
+        evaluate_tiny(folder, *read)
 
 
 def test_images_alone(tmp_path: Path) -> None:
