@@ -56,4 +56,4 @@ def evaluate_module(
     if "dataset" not in names:
         raise UserError("give dataset=...")
     where = measure(lambda: subject_of_module(config, names, net, name, Path(folder)), config)
-    return pd.read_csv(where / "results.csv")
+    return pd.read_csv(where.folder / "results.csv")

@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
@@ -23,6 +24,7 @@ from fourier_robust.errors import BUSY, Busy, UserError
 from fourier_robust.run.sweep import Outcome
 
 GROUPS = ("dataset", "arch", "aug", "reg")
+OWN_IMAGES = "fourier_robust.dataset.imagefolder.ImageFolder"
 Task = Callable[[dict[str, Any], dict[str, str]], Outcome | None]
 
 
@@ -122,7 +124,12 @@ def _corrupted(dataset: Any, settings: Mapping[str, Any], config: Mapping[str, A
 
 
 def data_name(name: str, dataset: Mapping[str, Any]) -> str:
-    """What tables call a data set of group choice `name`: ``cifar10``, or ``cifar10+fog-3+shuffled-1`` if changed."""
+    """What tables call a data set of group choice `name`: ``cifar10``, or ``cifar10+fog-3+shuffled-1`` if changed.
+
+    A folder of the user's own images is called as the folder.
+    """
+    if dataset.get("_target_") == OWN_IMAGES:
+        name = Path(str(dataset["root"])).expanduser().absolute().name
     if dataset.get("corruption") not in (None, "none"):
         name += f"+{dataset['corruption']}-{dataset['severity']}"
     if dataset.get("label_noise"):
@@ -189,9 +196,12 @@ def launch(config_name: str, task: Task) -> None:
             config = resolve(cfg)
             if device is not None and config["device"]["name"] == "auto":
                 config["device"]["name"] = device
-            return task(config, names_of(names, _plain(cfg)))
+            return task(config, names_of(names, config))
 
+        os.environ.pop("FR_SWEEP_JOB", None)
         if HydraConfig.get().mode == RunMode.MULTIRUN:
+            hydra_config = HydraConfig.get()
+            os.environ["FR_SWEEP_JOB"] = f"{Path(hydra_config.sweep.dir).absolute()}#{hydra_config.job.num}"
             sweeping.job(work, int(cfg.get("retry", 0)))
             return
         try:  # here, for Hydra would add lines of its own

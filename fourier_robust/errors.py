@@ -9,7 +9,15 @@ class UserError(Exception):
 
 
 class Busy(UserError):
-    """Another living process does this very work; a sweep leaves it to that process."""
+    """Another living process does this very work; a sweep leaves it to that process.
+
+    Attributes:
+        job: whose it is, where it is one of a sweep: see `run.eval_record`; else empty.
+    """
+
+    def __init__(self, message: str, job: str = "") -> None:
+        super().__init__(message)
+        self.job = job
 
 
 BUSY = 75  # with which processes that torchrun started exit after `Busy`; the command itself exits with 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fourier_robust.errors import Busy, UserError
+from fourier_robust.run.sweep import Outcome
 from fourier_robust.usage import asked_for, usage
 
 if TYPE_CHECKING:
     from fourier_robust.engine.distributed import Team
     from fourier_robust.subject import Subject
 
+COUNTS = ("conditions_wanted", "conditions_measured", "conditions_reused", "images")  # of a receipt
 LONGEST = timedelta(days=30)  # a process waits for another one's condition; one that died is noticed at once
 
 
@@ -29,6 +32,7 @@ class Setting(NamedTuple):
         config: resolved and checked; of one suite.
         device: where.
         team: the processes that share the conditions.
+        about: code and machine at the start of the command.
     """
 
     model: Any
@@ -37,6 +41,7 @@ class Setting(NamedTuple):
     config: Mapping[str, Any]
     device: Any
     team: Team
+    about: Mapping[str, Any]
 
 
 def main() -> None:
@@ -49,12 +54,15 @@ def main() -> None:
     launch("eval", evaluate)
 
 
-def evaluate(config: dict[str, Any], names: dict[str, str]) -> None:
+def evaluate(config: dict[str, Any], names: dict[str, str]) -> Outcome | None:
     """Measure one model with one suite; without a checkpoint, write the images that the suite saves.
 
     Args:
         config: resolved and checked.
         names: of dataset and arch, where the command line chose them.
+
+    Returns:
+        Where the results are, and whether there was anything to measure; None where other processes did it.
 
     Raises:
         UserError: no usable checkpoint, missing data, or class counts that disagree; nothing is written then.
@@ -63,7 +71,7 @@ def evaluate(config: dict[str, Any], names: dict[str, str]) -> None:
 
     if config["ckpt"] is None:
         _write_alone(config)
-        return
+        return None
 
     from fourier_robust.cli import build
     from fourier_robust.engine.distributed import joined, launched
@@ -75,12 +83,12 @@ def evaluate(config: dict[str, Any], names: dict[str, str]) -> None:
         from fourier_robust.engine.torchrun import start
 
         start("fourier_robust.evaluate", HydraConfig.get().overrides.task, device.processes)
-        return
+        return None
     with joined(device.prepare(), LONGEST) as team:
-        measure(lambda: subject_of(config, names), config, team)
+        return measure(lambda: subject_of(config, names), config, team)
 
 
-def measure(who: Callable[[], Subject], config: Mapping[str, Any], team: Team | None = None) -> Path:
+def measure(who: Callable[[], Subject], config: Mapping[str, Any], team: Team | None = None) -> Outcome:
     """Ask the suite of `config` of a model; leaves tables, pictures and a receipt in the folder it returns.
 
     Args:
@@ -93,34 +101,47 @@ def measure(who: Callable[[], Subject], config: Mapping[str, Any], team: Team | 
     """
     from fourier_robust.cli import build, build_dataset
     from fourier_robust.engine.distributed import ALONE
+    from fourier_robust.run.provenance import provenance, restart_peak
 
     device = build(config, "device").prepare()
+    about = provenance(device)  # of the start: the checkout may change while it measures
+    restart_peak(device)
     subject = who()
     dataset = build_dataset({**config, "dataset": subject.dataset})
     suite = build(config, "suite")
-    at = Setting(subject.model(dataset, device), subject, dataset, config, device, team or ALONE)
-    return _ask_all(at, suite) if hasattr(suite, "parts") else _ask(at, suite)[0]
+    at = Setting(subject.model(dataset, device), subject, dataset, config, device, team or ALONE, about)
+    found = _ask_all(at, suite) if hasattr(suite, "parts") else _ask(at, suite)
+    return Outcome("done" if found.new else "skipped", found.folder)
 
 
-def _ask(at: Setting, suite: Any) -> tuple[Path, list[Any]]:
-    """One suite: its folder, and the rows in it (in the first process)."""
+class Answer(NamedTuple):
+    """Of a suite: its folder; in the first process also its rows, the receipt, and whether no launch left the same."""
+
+    folder: Path
+    rows: Sequence[Any] = ()
+    receipt: Mapping[str, Any] = {}
+    new: bool = True
+
+
+def _ask(at: Setting, suite: Any) -> Answer:
+    """One suite."""
     conditions = suite.conditions(at.dataset)  # missing data is known here, before any work
     record = _record(at, suite)
     with contextlib.ExitStack() as stack:
         at.team.first_does(lambda: stack.enter_context(record.claimed()))
         at.team.first_does(lambda: _write_images(suite))
-        return record.folder, _measured(at, suite, conditions, record)
+        return _measured(at, suite, conditions, record)
 
 
-def _measured(at: Setting, suite: Any, conditions: Sequence[Any], record: Any) -> list[Any]:
-    """The rows of the conditions, which the first process, that holds the folder, writes."""
+def _measured(at: Setting, suite: Any, conditions: Sequence[Any], record: Any) -> Answer:
+    """The conditions' answer, which the first process, that holds the folder, writes."""
     from fourier_robust.report.figure import table_png
     from fourier_robust.report.table import table_of
 
     subject, trained, started = at.subject, at.subject.names, time.perf_counter()
     outcomes, data, reused = _outcomes(at, suite, conditions, record)
     if not at.team.first:
-        return []
+        return Answer(record.folder)
     rows = _rows(suite, suite.measure(outcomes), record.run, subject)
     remarks = [*suite.remarks(), *subject.remarks(), f"precision {at.config['precision']}"]
     title = f"{trained['dataset']}/{trained['arch']}/{trained['aug']}-{trained['reg']}" if subject.ours else record.run
@@ -141,15 +162,15 @@ def _measured(at: Setting, suite: Any, conditions: Sequence[Any], record: Any) -
         "wall_seconds": round(time.perf_counter() - started, 1),
     }
     files = {"table.png": table_png(table), **(suite.files(outcomes, title) if hasattr(suite, "files") else {})}
-    record.finish(rows, table.records(), files, receipt)
+    new = record.finish(rows, table.records(), files, receipt)
     written = ", ".join(["results.csv", "table.csv", *files, "eval.json"])
     print(f"\n{table.text()}\n\nwrote {written} in {record.folder}")
-    return rows
+    return Answer(record.folder, rows, receipt, new)
 
 
-def _ask_all(at: Setting, suite: Any) -> Path:
+def _ask_all(at: Setting, suite: Any) -> Answer:
     """Each part in turn, as if it had been asked for alone; then all rows in one table, and what was not measured."""
-    rows, missing, failed, elsewhere = [], {}, {}, {}
+    answers, missing, failed, elsewhere, started = {}, {}, {}, {}, time.perf_counter()
     for name, part in suite.parts.items():
         try:
             part.conditions(at.dataset)
@@ -161,7 +182,7 @@ def _ask_all(at: Setting, suite: Any) -> Path:
         print(f"\n== suite={name}")
         try:
             config = {**at.config, "suite": at.config["suite"]["parts"][name]}
-            rows += _ask(at._replace(config=config), part)[1]
+            answers[name] = _ask(at._replace(config=config), part)
         except Busy as error:
             elsewhere[name] = str(error)
             print(f"left out: {error}")
@@ -169,15 +190,20 @@ def _ask_all(at: Setting, suite: Any) -> Path:
             failed[name] = str(error)
             print(f"not measured: {error}")
 
+    rows = [row for one in answers.values() for row in one.rows]
     not_measured, record = {**missing, **failed, **elsewhere}, _record(at, suite)
     receipt = {
         "config": at.config,
         "subject": at.subject.names,
         "preprocessing": at.subject.preprocessing,
-        "measured": [name for name in suite.parts if name not in not_measured],
+        "measured": list(answers),
         "not_measured": not_measured,
+        **{key: sum(one.receipt.get(key, 0) for one in answers.values()) for key in COUNTS},
+        "processes": at.team.size,
         "rows": len(rows),
         "definitions": suite.definitions,
+        "data": {name: one.receipt.get("data", {}) for name, one in answers.items()},
+        "wall_seconds": round(time.perf_counter() - started, 1),
     }
 
     def write() -> None:
@@ -197,8 +223,7 @@ def _ask_all(at: Setting, suite: Any) -> Path:
             raise Busy(f"another process measures {len(elsewhere)} {of_all}: {', '.join(elsewhere)}; see above")
 
     at.team.first_does(write)
-    folder: Path = record.folder
-    return folder
+    return Answer(record.folder, rows, receipt, any(one.new for one in answers.values()))
 
 
 def _write_all(suite: Any, rows: Sequence[Any], record: Any, receipt: Mapping[str, Any]) -> None:
@@ -217,10 +242,15 @@ def _write_all(suite: Any, rows: Sequence[Any], record: Any, receipt: Mapping[st
 def _record(at: Setting, suite: Any) -> Any:
     """Where the results of a suite go."""
     from fourier_robust.run.eval_record import EvalRecord
+    from fourier_robust.run.folder import experiment_hash
 
     own_data = at.subject.ours and at.subject.names["dataset"] == at.subject.data
     folder = suite.name if own_data else f"{suite.name}.{at.dataset.name}"
-    return EvalRecord(at.subject.checkpoint, folder, at.device, at.subject.preprocessing)
+    if at.config["name"] is not None:
+        folder += f".{at.config['name']}"
+    job = os.environ.get("FR_SWEEP_JOB", "")
+    job += f"@{experiment_hash(at.config)}" if job else ""
+    return EvalRecord(at.subject.checkpoint, folder, at.device, at.subject.preprocessing, at.about, job)
 
 
 def _write_alone(config: Mapping[str, Any]) -> None:

@@ -126,9 +126,7 @@ def _of_run(config: Mapping[str, Any], names: Mapping[str, str], checkpoint: Any
 
     def net(data: Any) -> Any:
         arch = {**own["arch"], "num_classes": own["arch"].get("num_classes") or data.num_classes}
-        if "pretrained" in arch:  # the checkpoint brings the weights
-            arch["pretrained"] = False
-        return build({"arch": arch}, "arch")
+        return build({"arch": _without_weights(arch)}, "arch")
 
     return Subject(
         checkpoint=checkpoint,
@@ -142,6 +140,13 @@ def _of_run(config: Mapping[str, Any], names: Mapping[str, str], checkpoint: Any
     )
 
 
+def _without_weights(node: Any) -> Any:
+    """The config of an architecture whose weights the checkpoint brings: no part of it loads or fetches others."""
+    if isinstance(node, Mapping):
+        return {key: False if key == "pretrained" else _without_weights(value) for key, value in node.items()}
+    return [_without_weights(one) for one in node] if isinstance(node, list | tuple) else node
+
+
 def _of_weights(config: Mapping[str, Any], names: Mapping[str, str], checkpoint: Any) -> Subject:
     """Somebody else's state dict, for an architecture of ours, torchvision's or timm's."""
     from fourier_robust.cli import build
@@ -151,9 +156,7 @@ def _of_weights(config: Mapping[str, Any], names: Mapping[str, str], checkpoint:
 
     def net(data: Any) -> Any:
         arch = {**config["arch"], "num_classes": config["arch"].get("num_classes") or data.num_classes}
-        if "pretrained" in arch:
-            arch["pretrained"] = False
-        found = build({"arch": arch}, "arch")
+        found = build({"arch": _without_weights(arch)}, "arch")
         _load(found, checkpoint)
         return found
 

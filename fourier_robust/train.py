@@ -42,6 +42,7 @@ def train(config: dict[str, Any], names: dict[str, str]) -> Outcome:
 
     folder = RunFolder.of(Path(config["paths"]["output_dir"]), names, config["seed"], config)
     if config["resume"] and folder.status() == "done":
+        _check_data(config, folder)
         print(f"already done: {folder.path}")
         return Outcome("skipped", folder.path)
 
@@ -67,11 +68,14 @@ def _train(config: dict[str, Any], names: dict[str, str], folder: Any, device: A
     from fourier_robust.cli import build, build_dataset, to_yaml
     from fourier_robust.engine.distributed import Agreed
     from fourier_robust.engine.interrupt import Interrupted, Stopped, stop_on_signals
+    from fourier_robust.run.provenance import provenance, restart_peak
     from fourier_robust.run.seed import derive
     from fourier_robust.run.train_record import TrainRecord
 
     import torch  # isort: skip
 
+    code = provenance(device)  # of the start: the checkout may change while it trains
+    restart_peak(device)
     trainer, aug, reg, optim = (build(config, key) for key in ("trainer", "aug", "reg", "optim"))
     dataset = build_dataset(config)
     classes = config["arch"]["num_classes"] or dataset.num_classes
@@ -84,10 +88,7 @@ def _train(config: dict[str, Any], names: dict[str, str], folder: Any, device: A
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
     def read() -> tuple[Any, Any]:
-        try:
-            return dataset.split("train", device), dataset.split("val", device) if dataset.val_size else None
-        except ValueError as error:  # e.g. more validation images than there are
-            raise UserError(f"dataset: {error}") from error
+        return _splits(dataset, device)
 
     splits = team.first_does(read) or read()  # one after the other: it may have to download
     text, resume = to_yaml(config), config["resume"]
@@ -114,25 +115,57 @@ def _train(config: dict[str, Any], names: dict[str, str], folder: Any, device: A
             return
         if team.size > 1:  # torchrun ends all when one has failed; what follows is to be noted first
             stack.enter_context(stop_on_signals())
-        record.begin(device, {"train": splits[0].identity, "val": splits[1].identity if splits[1] else None})
-        _note(folder, config, team)
+        steps = trainer.epochs * (len(splits[0]) // trainer.batch_size)
+        images = {"train": len(splits[0]), "val": len(splits[1]) if splits[1] else 0}
+        record.begin(_identities(splits), code, images=images, steps=steps, processes=_processes(config, team))
         started = time.perf_counter()
         try:
             history = trainer.fit(job, record.state)
         except (Interrupted, Stopped):
-            record.end("preempted", time.perf_counter() - started)
+            record.end("preempted", time.perf_counter() - started, device)
             raise
         except BaseException as error:
-            record.end("failed", time.perf_counter() - started, reason=f"{type(error).__name__}: {error}")
+            record.end("failed", time.perf_counter() - started, device, reason=f"{type(error).__name__}: {error}")
             raise
-        record.end("done", time.perf_counter() - started, last=history[-1])
+        record.end("done", time.perf_counter() - started, device, last=history[-1])
     print(f"done: {folder.checkpoint}")
 
 
-def _note(folder: Any, config: dict[str, Any], team: Any) -> None:
+def _identities(splits: tuple[Any, Any]) -> dict[str, str | None]:
+    return {"train": splits[0].identity, "val": splits[1].identity if splits[1] else None}
+
+
+def _splits(dataset: Any, device: Any) -> tuple[Any, Any]:
+    """Training and validation images; None where nothing is held out."""
+    try:
+        return dataset.split("train", device), dataset.split("val", device) if dataset.val_size else None
+    except ValueError as error:  # e.g. more validation images than there are
+        raise UserError(f"dataset: {error}") from error
+
+
+def _check_data(config: dict[str, Any], folder: Any) -> None:
+    """Of a run that is done: whether it was trained on these images; they are looked at where another place is given.
+
+    Raises:
+        UserError: see `run.train_record.same_data`.
+    """
+    from omegaconf import OmegaConf
+
+    from fourier_robust.cli import build_dataset
+    from fourier_robust.run.train_record import same_data
+
+    path = folder.path / "config.yaml"
+    stored = OmegaConf.to_container(OmegaConf.load(path)) if path.exists() else {}
+    before = stored.get("dataset", {}) if isinstance(stored, dict) else {}
+    if before.get("root") != config["dataset"].get("root"):
+        found = _identities(_splits(build_dataset(config), "cpu"))
+        same_data(folder, found, folder.read_json("run.json").get("launches", []))
+
+
+def _processes(config: dict[str, Any], team: Any) -> dict[str, Any]:
     """What the receipt of this launch says of its processes."""
-    run, device = folder.read_json("run.json"), config["device"]
-    run["launches"][-1]["processes"] = {
+    device = config["device"]
+    return {
         "count": team.size,
         "backend": team.backend,
         "batch_per_process": config["trainer"]["batch_size"] // team.size,
@@ -140,7 +173,6 @@ def _note(folder: Any, config: dict[str, Any], team: Any) -> None:
         "batch_norm": "all processes" if device["sync_batch_norm"] else "each process",
         "pairs": "whole batch" if team.size == 1 or config["aug"].get("global_pairs") else "each process",
     }
-    folder.write_json("run.json", run)
 
 
 def _parameters(model: Any) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -55,12 +56,12 @@ def train_tiny(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def evaluate_tiny(tmp_path: Path) -> Callable[..., None]:
+def evaluate_tiny(tmp_path: Path) -> Callable[..., Any]:
     """Runs fr-eval's front door on a checkpoint with the given overrides."""
     from fourier_robust.evaluate import evaluate
 
-    def run(ckpt: Path, *overrides: str) -> None:
+    def run(ckpt: Path, *overrides: str) -> Any:
         settings = (f"ckpt={ckpt}", f"paths.data_dir={tmp_path}/data", "device.name=cpu", "device.threads=1")
-        evaluate(*compose_config("eval", *settings, "device.keep_blocks=false", *overrides))
+        return evaluate(*compose_config("eval", *settings, "device.keep_blocks=false", *overrides))
 
     return run

@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support import TINY, compose_config
 
 from fourier_robust.dataset.base import Batch
 from fourier_robust.errors import UserError
 from fourier_robust.run.results import COLUMNS
+from fourier_robust.run.sweep import Outcome
 from fourier_robust.suite.base import Condition, Source
+from fourier_robust.train import train
 
 Train = Callable[..., Path]
-Evaluate = Callable[..., None]
+Evaluate = Callable[..., Any]
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -264,7 +267,7 @@ def test_refusals_write_nothing(train_tiny: Train, evaluate_tiny: Evaluate, tmp_
         evaluate_tiny(folder, "arch=resnet20", "arch.num_classes=10")
     with pytest.raises(UserError, match=r"suite\.splits: shapes has no split tset; test splits: test, test_swapped"):
         evaluate_tiny(folder, "suite.splits=[tset]")
-    with pytest.raises(UserError, match=r"suite: suite\.corruptions: no corruption fogg"):
+    with pytest.raises(UserError, match=r"^suite\.corruptions: no corruption fogg"):
         evaluate_tiny(folder, "suite=corruptions", "suite.corruptions=[fogg]")
     with pytest.raises(UserError, match="must be out of 1 to 5"):
         evaluate_tiny(folder, "suite=corruptions", "suite.severities=[6]")
@@ -275,6 +278,97 @@ def test_refusals_write_nothing(train_tiny: Train, evaluate_tiny: Evaluate, tmp_
         evaluate_tiny(folder, "dataset=imagefolder", f"dataset.root={two}", "dataset.size=32")
     shutil.rmtree(tmp_path / "data")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def _photos(folder: Path, classes: tuple[str, str], grey: int) -> Path:
+    from PIL import Image
+
+    for name in classes:
+        (folder / "train" / name).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (40, 40), (grey + 9 * number,) * 3).save(folder / "train" / name / f"{number}.png")
+    return folder
+
+
+def test_a_run_belongs_to_its_images(tmp_path: Path) -> None:
+    """Where images lie is no part of a run's name; a folder of the same name with others is refused all the same."""
+    of = [
+        "dataset=imagefolder",
+        "dataset.size=32",
+        "dataset.resize=32",
+        "dataset.num_workers=0",
+        "trainer.batch_size=4",
+    ]
+    of += ["trainer.batch_size=4", *(one for one in TINY if not one.startswith(("dataset.", "trainer.batch")))]
+
+    def trained(root: Path) -> Outcome:
+        config, names = compose_config("train", *of, f"paths.output_dir={tmp_path}/outputs", f"dataset.root={root}")
+        return train(config, names)
+
+    pets = _photos(tmp_path / "pets", ("cat", "dog"), 40)
+    state, done = trained(pets)
+    assert (state, done.parents[2].name) == ("done", "pets")
+    assert trained(_photos(tmp_path / "cars", ("bus", "car"), 90)).folder.parents[2].name == "cars"
+    moved = tmp_path / "elsewhere" / "pets"
+    shutil.copytree(pets, moved)
+    assert trained(moved) == ("skipped", done)  # the same images
+    others = _photos(tmp_path / "others" / "pets", ("cow", "pig"), 140)
+    for state in ("done", "preempted"):  # already trained, and to be gone on with
+        status = json.loads((done / "status.json").read_text())
+        (done / "status.json").write_text(json.dumps(status | {"state": state}))
+        with pytest.raises(
+            UserError, match=r"was trained on other images \(train: .*\): give another paths\.output_dir"
+        ):
+            trained(others)
+    assert len(json.loads((done / "run.json").read_text())["launches"]) == 1
+
+
+def test_receipts_say_how_much_was_done(train_tiny: Train, evaluate_tiny: Evaluate) -> None:
+    folder = train_tiny()
+    (launch,) = json.loads((folder / "run.json").read_text())["launches"]
+    assert (launch["images"], launch["steps"], launch["to_step"]) == ({"train": 64, "val": 32}, 8, 8)
+    evaluate_tiny(folder)
+    first = json.loads((folder / "eval/clean/eval.json").read_text())
+    assert first["earlier"] == []
+    evaluate_tiny(folder)
+    evaluate_tiny(folder)
+    again = json.loads((folder / "eval/clean/eval.json").read_text())
+    assert again["conditions_reused"] == again["conditions_wanted"] == 2
+    (measured,) = again["earlier"]  # the launch that measured, not the one that found all there
+    assert measured["time"] == first["time"]
+    assert measured["git"] == first["git"]
+    evaluate_tiny(folder, "suite=all", "suite.only=[clean,swap]")
+    whole = json.loads((folder / "eval/all/eval.json").read_text())
+    parts = [json.loads((folder / "eval" / name / "eval.json").read_text()) for name in ("clean", "swap")]
+    for key in ("conditions_wanted", "conditions_measured", "conditions_reused", "images"):
+        assert whole[key] == sum(part[key] for part in parts)
+    assert whole["data"] == {"clean": parts[0]["data"], "swap": parts[1]["data"]}
+    assert whole["git"] == parts[0]["git"] == parts[1]["git"]
+    assert whole["time"] == parts[0]["time"] == parts[1]["time"]  # of the command, not of each part
+
+
+def test_jobs_of_a_sweep_have_a_folder_each(
+    train_tiny: Train, evaluate_tiny: Evaluate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second job may not take the rows of the first away; with names there is room for both."""
+    folder, suite = train_tiny(), ("suite=corruptions", "suite.corruptions=[contrast]", "suite.source=generated")
+
+    def job(number: int, *overrides: str) -> Any:
+        monkeypatch.setenv("FR_SWEEP_JOB", f"/sweep#{number}")
+        return evaluate_tiny(folder, *suite, f"suite.severities=[{number + 1}]", *overrides)
+
+    job(0)
+    before = (folder / "eval/corruptions/results.csv").read_bytes()
+    with pytest.raises(UserError, match=r"eval/corruptions is job #0's of this sweep, .*name="):
+        job(1)
+    assert (folder / "eval/corruptions/results.csv").read_bytes() == before
+    assert job(0).state == "skipped"
+    monkeypatch.setenv("FR_SWEEP_JOB", "/sweep#7")  # the same settings again, as of suite=corruptions,all
+    assert evaluate_tiny(folder, *suite, "suite.severities=[1]").state == "skipped"
+    for number in (0, 1):
+        assert job(number, f"name=s{number}").state == "done"
+    found = [table(folder / f"eval/corruptions.s{number}/results.csv") for number in (0, 1)]
+    assert [{row["severity"] for row in rows if row["severity"]} for rows in found] == [{"1"}, {"2"}]
 
 
 def _two_classes(folder: Path) -> Path:

@@ -255,3 +255,12 @@ def test_published_models_have_their_error(
     (found,) = (tmp_path / member).parent.glob("eval/*/clean.*")
     row = rows(found)["error"]
     assert round(float(row["value"]) * int(row["n"])) == pytest.approx(wrong, abs=1)
+
+
+def test_no_part_of_a_stored_architecture_fetches_weights() -> None:
+    from fourier_robust.subject import _without_weights
+
+    net = {"_target_": "timm_model", "name": "resnet18", "pretrained": True}
+    found = _without_weights({"_target_": "transfer", "pretrained": "/any/file", "net": net, "more": [net, 3]})
+    quiet = net | {"pretrained": False}
+    assert found == {"_target_": "transfer", "pretrained": False, "net": quiet, "more": [quiet, 3]}

@@ -9,10 +9,11 @@ and each takes its rows. So they see what one process sees, and may resume what 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch import nn
@@ -84,8 +85,8 @@ class Trainer:
             One dict per epoch, the lines of train.csv.
 
         Raises:
-            UserError: the loss is not finite, the training split is smaller than a batch, the batch can't be shared
-                equally among the processes, or another process ended.
+            UserError: loss, weights or validation loss are not finite, the training split is smaller than a batch, the
+                batch can't be shared equally among the processes, or another process ended.
             Interrupted: SIGTERM or SIGINT came; a checkpoint of the step reached has been saved.
         """
         with stop_on_signals() as flag, telling(job.team):
@@ -151,6 +152,8 @@ class _Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+        if self.micro is not None and self.micro.halves:
+            self.micro.size = state.get("micro_batch")
         self.step = self.saved_step = state["step"]
         self.history = [dict(line) for line in state["history"]]
         self.meter = Meter(self.job.device, state["meter"], self.job.team)
@@ -178,6 +181,7 @@ class _Loop:
                     self.seconds = time.perf_counter() - started
                     self._interrupt(signum)
         self._stop_if_diverged()
+        self._stop_unless_finite("the weights are", self._finite())
         self._finish_epoch(epoch, time.perf_counter() - started)
         signum = self._signal()
         if signum and epoch + 1 < self.settings.epochs:
@@ -250,15 +254,27 @@ class _Loop:
 
     def _stop_if_diverged(self) -> None:
         bad = self.meter.whole().bad_step
-        if bad is None:
-            return
+        if bad is not None:
+            self._diverged("the loss is", f"at step {bad} (epoch {bad // self.steps_per_epoch + 1})")
+
+    def _stop_unless_finite(self, what: str, finite: bool) -> None:
+        """The same of what the last step has led to, which no later loss may show."""
+        if self.job.team.largest(float(not finite)):
+            self._diverged(what, f"after step {self.step} (epoch {(self.step - 1) // self.steps_per_epoch + 1})")
+
+    def _finite(self) -> bool:
+        """Whether all weights are."""
+        return bool(torch.stack([one.isfinite().all() for one in self.job.model.parameters()]).all())
+
+    def _diverged(self, what: str, where: str) -> NoReturn:
         good = "no checkpoint was written before it"
         if self.saved_step is not None:
             good = f"the last good checkpoint is last.pt of step {self.saved_step}"
-        raise Agreed(f"the loss is not finite at step {bad} (epoch {bad // self.steps_per_epoch + 1}); {good}")
+        raise Agreed(f"{what} not finite {where}; {good}")
 
     def _interrupt(self, signum: int) -> None:
         self._stop_if_diverged()
+        self._stop_unless_finite("the weights are", self._finite())
         if self.saved_step != self.step:
             self._checkpoint()
         epoch, done = divmod(self.step, self.steps_per_epoch)
@@ -285,6 +301,7 @@ class _Loop:
             if seen is not None:
                 result = outcome(seen.logits, seen.labels)
                 line |= {"val_loss": float(result.nll.mean()), "val_error": float(result.wrong.mean())}
+            self._stop_unless_finite("the validation loss is", math.isfinite(line["val_loss"] or 0.0))
         self.history.append(line)
         self.meter, self.seconds = Meter(job.device, team=job.team), 0.0
         self.figures.restart()
@@ -306,6 +323,8 @@ class _Loop:
             "figures": self.figures.state(),
             "seconds": self.seconds,
         }
+        if self.micro is not None and self.micro.halves:
+            state["micro_batch"] = self.micro.size  # with BatchNorm the result depends on it
         if self.average is not None:  # the reported weights are the average's, so the raw ones go here
             state |= {"model": self.job.model.state_dict(), "average": self.average.state_dict()}
         if self.job.team.first:

@@ -33,20 +33,25 @@ class Claim:
 
     Args:
         folder: exists.
-        beat: also called with every sign of life; what it raises is ignored.
+        beat: also called with every sign of life, while the folder is held; what it raises is ignored.
         doing: what the holder does there, as the message to the others says it.
+        job: whose it is; see `Busy.job`.
 
     Raises:
         Busy: on entering: a living process holds the folder.
     """
 
     def __init__(
-        self, folder: Path, beat: Callable[[], None] = lambda: None, doing: str = "is running this experiment"
+        self,
+        folder: Path,
+        beat: Callable[[], None] = lambda: None,
+        doing: str = "is running this experiment",
+        job: str = "",
     ) -> None:
         self.path = folder / NAME
         self._beat_too, self._doing = beat, doing
         since = time.strftime("%Y-%m-%d %H:%M:%S %z")
-        self._mine = json.dumps({**_self(), "since": since, "token": uuid.uuid4().hex})
+        self._mine = json.dumps({**_self(), "since": since, "job": job, "token": uuid.uuid4().hex})
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beats, name="heartbeat", daemon=True)
 
@@ -71,7 +76,7 @@ class Claim:
             if seen is None:  # given up in this moment
                 continue
             if alive(self.path, seen):
-                raise Busy(f"another process {self._doing}: {self.path.parent} ({_holder(seen)})")
+                raise Busy(f"another process {self._doing}: {self.path.parent} ({_holder(seen)})", _job(seen))
             aside = _temporary(self.path.parent)
             try:
                 os.rename(self.path, aside)
@@ -115,7 +120,7 @@ class Claim:
             with contextlib.suppress(Exception):
                 if self.held():
                     os.utime(self.path)
-                self._beat_too()
+                    self._beat_too()
 
 
 def alive(path: Path, text: str) -> bool:
@@ -173,6 +178,13 @@ def _age(path: Path) -> float:
         return math.inf
     finally:
         now.unlink(missing_ok=True)
+
+
+def _job(text: str) -> str:
+    try:
+        return str(json.loads(text)["job"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _holder(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from fourier_robust.errors import Busy, UserError
 from fourier_robust.run.atomic import write_bytes, write_text
 from fourier_robust.run.checkpoint import Checkpoint
 from fourier_robust.run.claim import Claim
@@ -28,19 +29,27 @@ class EvalRecord:
         name: of the folder.
         device: where it is measured.
         preprocessing: of its input; outcomes under another one are not reused.
+        about: code and machine as they were when the command began; see `provenance`.
+        job: which job of a sweep this is, if it is one: ``<folder of the sweep>#<number>@<hash of its settings>``.
 
     Attributes:
         folder: where the files go; made with the first file.
         run: what the rows call the run: the name of the checkpoint's folder, or the file's for a lone file.
         store: per-image outcomes of finished conditions.
-        about: code and machine, as they are at the start (the checkout may change while a long evaluation runs).
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, name: str, device: torch.device, preprocessing: Mapping[str, Any] | None = None
+        self,
+        checkpoint: Checkpoint,
+        name: str,
+        device: torch.device,
+        preprocessing: Mapping[str, Any] | None = None,
+        about: Mapping[str, Any] | None = None,
+        job: str = "",
     ) -> None:
         self._input = json.dumps({key: value for key, value in (preprocessing or {}).items() if key != "from"})
-        self.checkpoint, self.about, self._device = checkpoint, provenance(device), device
+        self.checkpoint, self._device, self._job = checkpoint, device, job
+        self._about = provenance(device) if about is None else about
         evaluations = checkpoint.path.parent / "eval"
         if not checkpoint.meta:  # somebody else's files may lie side by side
             evaluations /= slug(checkpoint.path.stem)
@@ -54,20 +63,25 @@ class EvalRecord:
 
         Raises:
             Busy: another process measures or writes there now.
+            UserError: another job of the same sweep does, or did, with other settings.
             OSError: the folder can't be made or written.
         """
-        claim, held = Claim(self.folder, doing="is measuring this"), False
+        claim, held = Claim(self.folder, doing="is measuring this", job=self._job), False
         try:
             while not held:
                 try:
                     self.folder.mkdir(parents=True, exist_ok=True)
                     claim.__enter__()
                     held = True
+                except Busy as error:
+                    self._not_by_another(error.job)
+                    raise
                 except FileNotFoundError:  # another process has just removed it, as below
                     continue
                 except FileExistsError:  # the same within mkdir, or a file is in its place
                     if self.folder.exists() or self.folder.parent.is_file():
                         raise
+            self._not_by_another(self._before().get("job", ""))
             yield claim
         finally:
             if held:
@@ -77,6 +91,23 @@ class EvalRecord:
                 while empty != self.checkpoint.path.parent:
                     empty.rmdir()
                     empty = empty.parent
+
+    def _not_by_another(self, job: str) -> None:
+        """Raise UserError if `job` is of this sweep and has other settings: its rows would be lost here, or ours."""
+        (sweep, number, settings), mine = _parts(job), _parts(self._job)
+        if sweep and sweep == mine[0] and settings != mine[2]:
+            raise UserError(
+                f"{self.folder} is job #{number}'s of this sweep, with other settings: give each a folder, name=..."
+            )
+
+    def _before(self) -> dict[str, Any]:
+        """The receipt that an earlier launch left, of the same weights; empty where there is none."""
+        try:
+            found = json.loads((self.folder / "eval.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        same = isinstance(found, dict) and found.get("checkpoint", {}).get("sha256") == self.checkpoint.sha256
+        return found if same else {}
 
     def predictions(self, limit: int, precision: str) -> PredictionCache:
         """What all suites of this checkpoint share, up to `limit` bytes."""
@@ -92,15 +123,35 @@ class EvalRecord:
         table: Sequence[Mapping[str, Any]],
         files: Mapping[str, bytes | Mapping[str, np.ndarray]],
         receipt: Mapping[str, Any],
-    ) -> None:
+    ) -> bool:
         """Write table.csv, eval.json and `files` (bytes, or the arrays of an ``.npz``), and results.csv last.
 
-        Where results.csv is, all of them are.
+        Where results.csv is, all of them are. The receipt says of this launch and, as ``earlier``, of those before it
+        that measured something.
+
+        Returns:
+            Whether the rows are new: no launch has left the same.
         """
+        before = self._before()
+        launch = ("git", "command", "time", "device", "conditions_measured", "conditions_reused", "wall_seconds")
+        earlier = list(before.get("earlier", []))
+        if before and (not earlier or before.get("conditions_measured", 0) > before.get("conditions_reused", 0)):
+            earlier.append({key: before[key] for key in launch if key in before})
         write_text(self.folder / "table.csv", csv_text(table[0], table))
         for name, content in files.items():
             write_bytes(self.folder / name, content if isinstance(content, bytes) else npz_bytes(content))
         subject = {"path": self.checkpoint.path.name, "sha256": self.checkpoint.sha256}
         spent = {"peak_memory": peak_memory(self._device)}
-        write_receipt(self.folder / "eval.json", {"checkpoint": subject, **receipt, **spent, **self.about})
-        write_rows(self.folder / "results.csv", rows)
+        whole = {"checkpoint": subject, **receipt, **spent, "job": self._job, **self._about, "earlier": earlier}
+        write_receipt(self.folder / "eval.json", whole)
+        results = self.folder / "results.csv"
+        was = results.read_bytes() if results.exists() else None
+        write_rows(results, rows)
+        return results.read_bytes() != was
+
+
+def _parts(job: str) -> tuple[str, str, str]:
+    """Folder of the sweep, number and hash of the settings of a job."""
+    sweep, _, rest = job.rpartition("#")
+    number, _, settings = rest.partition("@")
+    return sweep, number, settings

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +63,28 @@ def _cuda(device: torch.device) -> dict[str, Any]:
 
 
 def peak_memory(device: torch.device) -> dict[str, float]:
-    """GiB: the most that this process has held so far (a sweep's jobs may share one), in RAM and on its GPU."""
-    kilo = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there
-    found = {"host_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilo / 2**30, 2)}
+    """GiB: the most that this process has held since `restart_peak`, in RAM and on its GPU."""
+    found = {"host_gib": round(_peak_bytes() / 2**30, 2)}
     if device.type == "cuda":
         found["device_gib"] = round(torch.cuda.max_memory_allocated(device) / 2**30, 2)
     return found
+
+
+def restart_peak(device: torch.device) -> None:
+    """Forget what earlier jobs of this process have held; where the system can't, they count."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _peak_bytes() -> int:
+    try:
+        (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        kilo = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilo
 
 
 def _version(package: str) -> str | None:
@@ -77,7 +95,7 @@ def _version(package: str) -> str | None:
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """What a receipt says of code and machine: git state, versions, device, threads, the command line."""
+    """What a receipt says of code and machine: git state, versions, device, threads, the command line, the time."""
     from fourier_robust import __version__
 
     return {
@@ -93,4 +111,5 @@ def provenance(device: torch.device) -> dict[str, Any]:
             **_cuda(device),
         },
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }

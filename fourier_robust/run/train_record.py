@@ -11,7 +11,7 @@ from fourier_robust.errors import UserError
 from fourier_robust.run import checkpoint
 from fourier_robust.run.atomic import also_as, write_text
 from fourier_robust.run.folder import RunFolder
-from fourier_robust.run.provenance import peak_memory, provenance
+from fourier_robust.run.provenance import peak_memory
 from fourier_robust.run.results import csv_text
 
 
@@ -25,7 +25,7 @@ class TrainRecord:
         names: of dataset, arch, aug, reg.
         class_names: K names, stored in the checkpoint.
         resume: read the last checkpoint, or the one before if the last is damaged; otherwise the run starts anew.
-        held: whether this process still holds the folder; nothing is saved once it does not.
+        held: whether this process still holds the folder; nothing is written once it does not.
 
     Attributes:
         state: the trainer's state to go on from, or None for a fresh start.
@@ -51,6 +51,7 @@ class TrainRecord:
         self.state: dict[str, Any] | None = None
         self.warnings: list[str] = []
         self._held = held
+        self._saved: int | None = None  # step of the last checkpoint of this launch
         self._weights: str | None = None  # file of the last checkpoint read or saved
         if resume:
             self._read()
@@ -63,12 +64,21 @@ class TrainRecord:
         """Global step to go on from; 0 for a fresh start."""
         return int(self.state["step"]) if self.state else 0
 
-    def begin(self, device: torch.device, data: Mapping[str, str | None]) -> None:
-        """Write config.yaml and run.json (code, machine, identity of the data) and mark the run as running."""
-        write_text(self.folder.path / "config.yaml", self.config_yaml)
+    def begin(self, data: Mapping[str, str | None], code: Mapping[str, Any], **details: Any) -> None:
+        """Write config.yaml and run.json and mark the run as running.
+
+        Args:
+            data: split -> identity of its images.
+            code: `provenance` of this launch.
+            details: what else run.json is to say of it.
+
+        Raises:
+            UserError: the run that is there was trained on other images.
+        """
         launches = self.folder.read_json("run.json").get("launches", []) if self.state else []
-        self._device = device
-        launch = {"from_step": self.step, "data": dict(data)} | provenance(device)
+        same_data(self.folder, data, launches)
+        write_text(self.folder.path / "config.yaml", self.config_yaml)
+        launch = {"from_step": self.step, "data": dict(data), **details} | dict(code)
         self.folder.write_json("run.json", {"names": self.meta["names"], "launches": [*launches, launch]})
         self.folder.set_status("running")
 
@@ -81,16 +91,24 @@ class TrainRecord:
         if not self._held():
             raise UserError(f"another process took over {self.folder.path}: nothing more is saved here")
         self._weights = checkpoint.save(self.folder.path, step, weights, state, self.meta, self._weights)
+        self._saved = step
 
     def write_history(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Rewrite train.csv: one line per finished epoch."""
-        write_text(self.folder.path / "train.csv", csv_text(history[0], history))
+        if self._held():
+            write_text(self.folder.path / "train.csv", csv_text(history[0], history))
 
-    def end(self, state: str, seconds: float, **details: Any) -> None:
-        """Note wall time and peak memory of this launch in run.json and set the status; after `begin`."""
+    def end(self, state: str, seconds: float, device: torch.device, **details: Any) -> None:
+        """Note what this launch took and how far it came in run.json, and set the status; after `begin`."""
+        if not self._held():  # what is written there is of another process
+            return
         run = self.folder.read_json("run.json")
-        spent = {"wall_seconds": round(seconds, 1), "peak_memory": peak_memory(self._device)}
-        run["launches"][-1] |= spent
+        reached = self.step if self._saved is None else self._saved
+        run["launches"][-1] |= {
+            "to_step": reached,
+            "wall_seconds": round(seconds, 1),
+            "peak_memory": peak_memory(device),
+        }
         self.folder.write_json("run.json", run | details)
         self.folder.set_status(state, **details)
 
@@ -104,7 +122,10 @@ class TrainRecord:
             except UserError as error:
                 if not before.exists():
                     raise
-                found = checkpoint.read(before)
+                try:
+                    found = checkpoint.read(before)
+                except UserError as other:
+                    raise UserError(f"{error}; nor can the one before be read: {other}") from other
                 if last.exists():
                     last.replace(last.with_name("last.pt.damaged"))
                 also_as(before, last)
@@ -112,3 +133,19 @@ class TrainRecord:
         if found is not None:
             self.state = {"model": found.weights} | found.state
             self._weights = found.beside
+
+
+def same_data(folder: RunFolder, data: Mapping[str, str | None], launches: Sequence[Mapping[str, Any]]) -> None:
+    """Hold the identities of the splits against those of earlier launches.
+
+    Raises:
+        UserError: the run that is there was trained on other images; where images lie is no part of a run's name.
+    """
+    for launch in launches:
+        seen = launch.get("data", {})
+        for split, identity in data.items():
+            if split in seen and seen[split] != identity:
+                raise UserError(
+                    f"{folder.path} was trained on other images ({split}: {seen[split]}, now {identity}): give another "
+                    "paths.output_dir, or resume=false to train it anew"
+                )

@@ -180,6 +180,33 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_last_good_checkpo
         SETTINGS.fit(early.job)
 
 
+class Leap(PlainSGD):
+    """Its last step goes to where numbers end."""
+
+    def __init__(self, rate: float, at: int) -> None:
+        self.rate, self.at = rate, at
+
+    def build(self, model: nn.Module, *_: Any) -> tuple[torch.optim.Optimizer, Callable[[int], float]]:
+        optimizer, _ = super().build(model)
+        return optimizer, lambda step: self.rate if step == self.at else 1.0
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [
+        (float("inf"), "the weights are not finite after step 10"),
+        (1e25, "the validation loss is not finite after step 10"),
+    ],
+)
+def test_what_the_last_step_has_led_to_is_looked_at(rate: float, said: str) -> None:
+    """No later loss would show it, and the checkpoint would be called good."""
+    run = Run()
+    run.job.optim = Leap(rate, 9)
+    with pytest.raises(UserError, match=rf"^{said} \(epoch 2\); the last good checkpoint is last\.pt of step 5"):
+        SETTINGS.fit(run.job)
+    assert [step for step, _, _ in run.states] == [5]
+
+
 def test_history_holds_the_validation_numbers_of_predict() -> None:
     run = Run()
     history = SETTINGS.fit(run.job)

@@ -156,6 +156,9 @@ def test_auto_halves_when_memory_runs_out_and_nothing_of_the_attempt_stays(capsy
     assert parts.job.model.tried[:6] == [8, 4, 2, 2, 2, 2]
     assert set(parts.job.model.tried[6:20]) == {2}
     assert torch.equal(weights(parts), weights(whole))  # the running statistics of BatchNorm among them
+    parts.job.model.tried.clear()
+    SETTINGS.fit(parts.job, parts.states[0])
+    assert parts.job.model.tried[:8] == [2] * 8  # a run that goes on begins with the size that it had come to
     said = capsys.readouterr().out
     assert "out of memory with 8 images at once: 4 from here on" in said
     assert "out of memory with 4 images at once: 2 from here on" in said
