@@ -43,6 +43,7 @@ def report(config: dict[str, Any], names: dict[str, str]) -> None:
 
     places, columns = _texts(config, "runs"), _texts(config, "columns")
     places_b = [] if config["runs_b"] is None else _texts(config, "runs_b")
+    asked = [] if config["population"] is None else _texts(config, "population")
     alpha, width, drawn, paper = config["alpha"], config["width"], config["drawn"], config["paper"]
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < 1:
         raise UserError(f"alpha={alpha}: must lie between 0 and 1")
@@ -62,7 +63,7 @@ def report(config: dict[str, Any], names: dict[str, str]) -> None:
     warnings = warnings_of(collected, receipts, tables, copies)
     if not tables:
         warnings.append(f"no row fits columns=[{','.join(columns)}]; all rows stand in rows.csv")
-    sections, undrawn = sections_of(collected, methods, places, places_b, paper, drawn, alpha)
+    sections, undrawn = sections_of(collected, methods, places, places_b, paper, drawn, alpha, asked)
     warnings += undrawn
     whole = Report(str(config["title"]), alpha, tables, receipts, warnings, sections)
     out = Path(config["out"])

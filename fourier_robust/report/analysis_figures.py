@@ -110,7 +110,7 @@ def _panels(found: Robustness) -> Any:
 
 
 def _panel(axes: Any, found: Robustness, shift: Shift) -> None:
-    x, y = found.clean_logit, logits_of(shift.metric)
+    x, y = logits_of(shift.against), logits_of(shift.metric)
     there = ~(np.isnan(x) | np.isnan(y))
     grid = np.linspace(x[there].min() - 0.15, x[there].max() + 0.15, 60)
     low, high = (_logit(edge) for edge in shift.line.band(grid))
@@ -135,7 +135,7 @@ def _panel(axes: Any, found: Robustness, shift: Shift) -> None:
     axes.grid(color="0.5", alpha=0.25, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(shift.metric.name, size=8, loc="left")
-    axes.set_xlabel("clean accuracy (%)", size=8)
+    axes.set_xlabel("clean accuracy (%)" if shift.against is found.clean else "clean accuracy, its classes (%)", size=8)
     axes.set_ylabel("accuracy (%)", size=8)
 
 

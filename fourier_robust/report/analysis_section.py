@@ -26,20 +26,24 @@ from fourier_robust.report.analysis_structure_section import (
 )
 from fourier_robust.report.collect import Found
 from fourier_robust.report.methods import Method
-from fourier_robust.report.population import Population, populations_of
+from fourier_robust.report.population import UNKNOWN, Population, populations_of
 from fourier_robust.report.section import Numbers, Picture, Section
 
 
-def analysis_sections(found: Sequence[Found], methods: Sequence[Method]) -> list[Section]:
+def analysis_sections(found: Sequence[Found], methods: Sequence[Method], asked: Sequence[str] = ()) -> list[Section]:
     """The sections of each training data set with more than one run; none where no two runs can be compared.
 
     Args:
         found: the rows chosen for tables.
         methods: behind them.
+        asked: globs of the names of the runs that lines are fitted on; none: the plainly trained ones, else all.
+
+    Raises:
+        UserError: one of `asked` fits no run.
     """
     return [
         section
-        for population in populations_of(found, methods)
+        for population in populations_of(found, methods, asked)
         if len(population.runs) > 1
         for section in sections_of(population)
     ]
@@ -77,6 +81,7 @@ def _runs(population: Population, lacking: Sequence[str]) -> Section:
         f"{population.described}, with the metrics of the tables; these are the runs that the analyses below name.",
         "Plainly trained: augmentation none or standard, no regularizer. Seeds of one method are drawn together in "
         f"every interval ({DRAWS} draws, seed {SEED}).",
+        *_unknown(population),
         *lacking,
     ]
     return Section(
@@ -85,6 +90,17 @@ def _runs(population: Population, lacking: Sequence[str]) -> Section:
         notes,
         table=Numbers(("run", "method", "folder", "plainly trained", "metrics missing"), rows),
     )
+
+
+def _unknown(population: Population) -> list[str]:
+    """Where the clean accuracy of models of others is from."""
+    if population.train_dataset != UNKNOWN or population.clean is None:
+        return []
+    measured = int((~np.isnan(population.metrics[population.clean].values)).sum())
+    return [
+        f"What these were trained on is unknown. Their clean accuracy is that on {population.dataset}, the data set on "
+        f"which clean:error was measured most often: for {measured} of {len(population.runs)} runs."
+    ]
 
 
 def _ranks(population: Population) -> Section:
@@ -133,22 +149,25 @@ def _robustness(population: Population) -> Section:
         + ".",
         *(
             [f"Fewer than {LEAST} plainly trained runs that differ in clean accuracy: {int(population.plain.sum())}."]
-            if not found.fitted.endswith("plainly trained runs")
+            if found.fitted.startswith("all ")
             else []
         ),
         "Effective robustness: accuracy under the shift minus what a straight line on logit axes expects of a model of "
         "this clean accuracy. Accuracies are kept half an image away from 0 and 1.",
         "The band is where the line may lie when methods are drawn anew, not where a single model may.",
         *(
-            ["A shift with a part of the classes is held against clean accuracy on all of them."]
+            [
+                "A set of a part of the classes is held against clean accuracy on those classes, by the same label "
+                f"rule, where {LEAST} runs have it, else against that on all classes; the table says which."
+            ]
             if any(one.metric.suite == "shift" for one in found.shifts)
             else []
         ),
         *_left_out(found.left_out),
     ]
     fits = [
-        (one.metric.name, decimals(one.line.slope), decimals(one.line.slope_low), decimals(one.line.slope_high),
-         decimals(one.line.intercept), f"{one.line.r2:.3f}", str(one.line.n))
+        (one.metric.name, one.against.name, decimals(one.line.slope), decimals(one.line.slope_low),
+         decimals(one.line.slope_high), decimals(one.line.intercept), f"{one.line.r2:.3f}", str(one.line.n))
         for one in found.shifts
     ]  # fmt: skip
     pictures = [_scatter(population, found), *_beyond(population)]
@@ -157,17 +176,21 @@ def _robustness(population: Population) -> Section:
         population.title("Robustness beyond clean accuracy"),
         notes,
         pictures,
-        Numbers(("shift", "slope", "95 % low", "95 % high", "intercept", "R²", "runs fitted"), fits),
+        Numbers(("shift", "held against", "slope", "95 % low", "95 % high", "intercept", "R²", "runs fitted"), fits),
     )
 
 
 def _scatter(population: Population, found: Robustness) -> Picture:
     rows = []
+    against = list(dict.fromkeys([found.clean, *(one.against for one in found.shifts)]))
     for place, label in enumerate(population.labels):
-        if np.isnan(found.clean[place]):
+        if all(np.isnan(one.values[place]) for one in against):
             continue
         fitted = "yes" if found.members[place] else "no"
-        cells = [str(place + 1), label, fitted, f"{100 * found.clean[place]:.2f}"]
+        cells = [str(place + 1), label, fitted]
+        for clean in against:
+            assert clean.accuracy is not None
+            cells.append("" if np.isnan(clean.accuracy[place]) else f"{100 * clean.accuracy[place]:.2f}")
         for one in found.shifts:
             assert one.metric.accuracy is not None
             beyond = one.beyond[place]
@@ -187,6 +210,7 @@ def _scatter(population: Population, found: Robustness) -> Picture:
         f"({population.labels[best[1]]}) under {best[2].metric.name}.",
         Numbers(
             ("run", "method", "in the fit", "clean accuracy (%)",
+             *(f"{one.name}: accuracy in %" for one in against[1:]),
              *(f"{one.metric.name}: accuracy in % (effective robustness in points; * outside the band)"
                for one in found.shifts)),
             rows,

@@ -26,8 +26,9 @@ SELECTION = frozenset(
     ("root", "workers", "save", "stretch", "checks", "corruptions", "severities", "scores", "sets", "splits", "eps_255",
      "eps_l2", "folders", "textures", "against", "without", "only", "attacks", "download", "num_workers")
 )  # fmt: skip
-PERCENT = ("error", "error(*", "worst_case", "ce", "mce", "relative_mce", "*accuracy", "flip_rate", "follows_*", "gain",
-           "auroc", "aupr*", "fpr95*", "ece", "ece_*", "rms_ce*")  # fmt: skip
+PERCENT = ("*error", "error(*", "error_*", "best_error_masked", "gap", "gap_masked", "worst_case", "ce", "mce",
+           "relative_mce", "*accuracy", "accuracy(*", "flip_rate", "flip_rate(*", "mfr", "follows_*", "gain", "drop",
+           "difference", "auroc", "aupr*", "fpr95*", "ece", "ece_*", "rms_ce*")  # fmt: skip
 NEITHER = "neither high nor low is better"
 
 

@@ -49,6 +49,7 @@ def sections_of(
     paper: str | None,
     drawn: int,
     alpha: float,
+    asked: Sequence[str] = (),
 ) -> tuple[list[Section], list[str]]:
     """The sections, and a line for each thing that could not be drawn.
 
@@ -60,9 +61,10 @@ def sections_of(
         paper: whose published numbers are set beside, or None.
         drawn: methods in one picture, 0 for no pictures.
         alpha: level of significance.
+        asked: globs of the names of the runs that lines of effective robustness are fitted on; none: see `robustness`.
 
     Raises:
-        UserError: the two sets can't be told apart.
+        UserError: the two sets can't be told apart, or one of `asked` fits no run.
     """
     sections: list[Section] = []
     if places_b:
@@ -75,4 +77,4 @@ def sections_of(
     if drawn:
         for kind in (key, *OF_ROWS, training):
             sections += kind.sections(material)
-    return [*sections, *analysis_sections(collected.found, methods)], material.skipped
+    return [*sections, *analysis_sections(collected.found, methods, asked)], material.skipped

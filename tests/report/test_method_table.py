@@ -239,3 +239,18 @@ def test_training_sets_are_apart(tmp_path: Path) -> None:
     run(tmp_path / "a", [row()])
     run(tmp_path / "b", [row(train_dataset="shapes")])
     assert [table.train_dataset for table in tables(tmp_path)] == ["cifar10", "shapes"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "percent"),
+    [
+        *((name, True) for name in ("error", "error_masked", "mean_error", "top5_error", "error(3,4)", "error_rho0.5")),
+        *((name, True) for name in ("error_5shot", "error_5shot_sd", "best_error", "best_error_masked", "worst_case")),
+        *((name, True) for name in ("gap", "gap_masked", "flip_rate", "flip_rate(0.5)", "mfr", "mce", "drop", "gain")),
+        *((name, True) for name in ("mean_accuracy", "balanced_accuracy", "accuracy(0.5)", "mean_ece")),
+        *((name, False) for name in ("nll", "best_size", "best_size_masked", "temperature", "drop_slope", "mean_k")),
+    ],
+)
+def test_shares_and_their_differences_are_printed_in_percent(tmp_path: Path, metric: str, percent: bool) -> None:
+    run(tmp_path / "a", [row(metric, 0.5)])
+    assert [one.percent for one in only(tmp_path).columns] == [percent]

@@ -237,6 +237,8 @@ def test_the_place_of_the_runs_does_not_matter(tmp_path: Path) -> None:
         ("width=0", "width=0: must be an integer"),
         ("drawn=-1", "drawn=-1: must be an integer"),
         ("paper=nothing", "paper=nothing: no published numbers"),
+        ("population=no*", "population: no* fits no run; there are a"),
+        ("population=1", "population=1: must be one text or a list of texts"),
         ("runs_b=nowhere", "runs_b: there is nothing at nowhere"),
         ("out={}/runs/a/config.yaml", "out="),
     ],
