@@ -53,17 +53,28 @@ def data_vanishes(bench: Bench) -> Iterator[Line]:
 
 
 def loss_diverges(bench: Bench) -> Iterator[Line]:
-    """A learning rate beyond reason, from the start and after a good checkpoint."""
+    """A learning rate beyond reason: from the start, in the last step of all, after a good checkpoint."""
     for what, words, says in (
         ("at once", ("optim.lr=1e30",), "no checkpoint was written before it"),
         (
+            "after the last step",
+            ("optim.lr=1e30", "trainer.epochs=1", "trainer.batch_size=64", "trainer.ema_decay=null"),
+            "no checkpoint was written before it",
+        ),
+        (
             "after a checkpoint",
-            ("optim.lr=1", "optim.weight_decay=1000"),
+            ("optim.lr=1", "optim.weight_decay=300"),
             "the last good checkpoint is last.pt",
         ),
     ):
         line, folder = Line(f"loss not finite, {what}", " ".join(words)), bench.new()
-        line.said(bench.server.run((*TRAIN, *words), folder), 2, "the loss is not finite at step", says)
+        line.said(
+            bench.server.run((*TRAIN, *words), folder),
+            2,
+            "not finite",
+            "at step" if "last" not in what else "after step 1",
+            says,
+        )
         line.check(_status(folder)["state"] == "failed", f"status {_status(folder)['state']}")
         line.check("not finite" in _status(folder).get("reason", ""), "the reason is not in status.json")
         line.left = f"status failed, {'last.pt readable' if 'good' in says else 'no checkpoint'}"
