@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 from fourier_robust.run.results import COLUMNS
 
 # metrics that are a share of something, also as mean_<metric>
-FRACTIONS = ("error", "error(*", "error_*", "best_error*", "worst_case", "*accuracy", "follows_*", "auroc", "aupr*", "fpr95*", "ece", "ece_*",
-             "rms_ce*", "low", "mid", "high", "p(*)", "hf_fraction")  # fmt: skip
+FRACTIONS = ("error", "error(*", "error_*", "best_error*", "worst_case", "*accuracy", "follows_*", "auroc", "aupr*",
+             "fpr95*", "ece", "ece_*", "rms_ce*", "low", "mid", "high", "p(*)", "hf_fraction")  # fmt: skip
 ROUNDING = 1e-6  # of values in results.csv
 
 

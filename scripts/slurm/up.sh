@@ -13,7 +13,11 @@ if [ -f "$SLURM_CONF" ] && timeout 20 sinfo --noheader >/dev/null 2>&1; then
   exit 0
 fi
 [ "$(id -u)" = 0 ] || { echo "SLURM's daemons need root here: sudo $0" >&2; exit 3; }
-if ! command -v slurmctld slurmd munged scontrol >/dev/null; then
+complete=yes
+for program in slurmctld slurmd munged scontrol; do
+  command -v "$program" >/dev/null || complete=
+done
+if [ -z "$complete" ]; then
   command -v apt-get >/dev/null || { echo "no slurmctld here and no apt-get to install it: slurm-wlm and munge are needed" >&2; exit 3; }
   echo "installing slurm-wlm and munge"
   export DEBIAN_FRONTEND=noninteractive
