@@ -20,8 +20,11 @@ class Busy(UserError):
         self.job = job
 
 
-BUSY = 75  # with which processes that torchrun started exit after `Busy`; the command itself exits with 2
+BUSY = 75  # with which one of several processes of a run exits after `Busy`; the command itself exits with 2
 
 
-# What NumPy and zipfile were seen to raise on flipped or cut .npy and .npz files.
-DAMAGED_ARRAYS = (OSError, ValueError, EOFError, LookupError, RuntimeError, TypeError, zipfile.BadZipFile, zlib.error)
+# What NumPy and zipfile were seen to raise on flipped or cut .npy and .npz files; MemoryError by what a header claims.
+DAMAGED_ARRAYS = (
+    *(OSError, ValueError, EOFError, LookupError, RuntimeError, TypeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error),
+)

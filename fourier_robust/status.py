@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fourier_robust.run.claim import NAME, alive
+from fourier_robust.run.claim import NAME, STALE, alive
 from fourier_robust.run.sweep import Jobs, last_line, swept
 
 USAGE = """fr-status [FOLDER ...] [--all]
@@ -19,8 +19,9 @@ USAGE = """fr-status [FOLDER ...] [--all]
   fr-status outputs/sweeps/2026-11-21_...  the jobs of one sweep
   fr-status --all outputs/cifar10          also those that are done
 
-States: running, done, failed, preempted (stopped by a signal, saved), lost (running, but its process is gone: the same
-command goes on from its last checkpoint). Exits with 1 where a run failed or is lost.
+States: waiting (not begun), running, done, failed, preempted (stopped by a signal, saved), lost (running, but its
+process is gone, or silent for three minutes: the same command goes on from its last checkpoint). The time is that since
+the last sign of life. Exits with 1 where a run failed or is lost.
 """
 UNFINISHED = ("waiting", "running", "preempted", "failed", "lost")
 SKIPPED = {"eval", "outcomes", "predictions", "jobs"}  # folders without runs
@@ -63,7 +64,7 @@ def found(folder: Path) -> Iterator[Line]:
         names = swept(jobs)
         for job in jobs:
             state = "lost" if job["state"] == "running" and _gone(job) else job["state"]
-            yield Line(state, None, f"#{job['job']} {names[job['job']]}", last_line(job.get("reason")))
+            yield Line(state, job["age"], f"#{job['job']} {names[job['job']]}", last_line(job.get("reason")))
         return
     for base, below, files in os.walk(folder):
         below[:] = sorted(set(below) - SKIPPED)
@@ -94,18 +95,19 @@ def _run(folder: Path, base: Path) -> Line:
     if state == "running":
         claim = folder / NAME
         try:
-            state = "running" if alive(claim, claim.read_text()) else "lost"
+            state = "running" if alive(claim, claim.read_text(errors="replace")) else "lost"
         except FileNotFoundError:
             state = "lost"
-    epoch = f" (attempt {status['attempt']})" if status.get("attempt", 1) > 1 else ""
-    return Line(state, _since(status.get("heartbeat")), name + epoch, last_line(status.get("reason")))
+    again = f" (attempt {status['attempt']})" if status.get("attempt", 1) != 1 else ""
+    return Line(state, _since(status.get("heartbeat")), name + again, last_line(status.get("reason")))
 
 
 def _gone(job: dict[str, Any]) -> bool:
-    """Whether a job's process is known to be gone: on this host, and not there."""
+    """Whether a job's process is gone: on this host, and not there, or without a sign of life for `STALE` seconds."""
     import socket
 
-    return job.get("host") == socket.gethostname() and not Path(f"/proc/{job.get('pid')}").exists()
+    here = job.get("host") == socket.gethostname()
+    return (here and not Path(f"/proc/{job.get('pid')}").exists()) or job["age"] > STALE
 
 
 def _since(text: object) -> float | None:

@@ -14,8 +14,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import env_override
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
+from omegaconf import OmegaConf
 
 from fourier_robust.engine.interrupt import Interrupted, Stopped, leave_on_signals
 from fourier_robust.errors import Busy, UserError
@@ -23,14 +29,34 @@ from fourier_robust.run.sweep import FINE, Jobs, Outcome, summary
 
 EXTRAS = {"slurm|submitit": "slurm", "joblib": "local", r"\bray\b|hydra_ray": "ray"}  # by what Hydra misses
 _started: list[Path] = []  # the folder of the sweep that this process started
+_planned: list[list[str]] = []  # of each job of that sweep, its overrides; empty where another sweeper makes them
+_device: dict[str, Any] = {}  # the settings of the job that this process does
 
 
 class NoteFolder(Callback):
-    """Hydra calls it where a sweep is started, in no job."""
+    """Hydra calls it where a sweep is started, and where a job of it runs."""
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
-        """Remember the sweep's folder."""
+        """Remember the sweep's folder, and its jobs where Hydra's own sweeper makes them."""
         _started.append(Path(config.hydra.sweep.dir).absolute())
+        _planned[:] = _jobs(config.hydra)
+
+    def on_job_start(self, config: Any, **_: Any) -> None:
+        """Remember where the job is to run."""
+        _device.clear()
+        _device.update({key: OmegaConf.select(config, f"device.{key}") for key in ("name", "processes")})
+
+
+def _jobs(hydra: Any) -> list[list[str]]:
+    """The overrides of each job, as Hydra's own sweeper makes them; empty for another one, or what it will refuse."""
+    if hydra.sweeper._target_.rpartition(".")[2] != "BasicSweeper":
+        return []
+    words = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
+    words += [str(one) for one in OmegaConf.to_container(hydra.overrides.task, resolve=False) or ()]
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    with contextlib.suppress(HydraException):
+        return [one for batch in BasicSweeper.split_arguments(parser.parse_overrides(words), None) for one in batch]
+    return []
 
 
 def job(work: Callable[[str | None], Outcome | None], retry: int) -> None:
@@ -53,9 +79,12 @@ def job(work: Callable[[str | None], Outcome | None], retry: int) -> None:
         jobs.note(number, state, overrides, **about, seconds=round(time.time() - started, 1), **details)
 
     note("running")
+    if number == 0:  # with a launcher that begins them here, one after the other; the others note them themselves
+        for other in range(1, len(_planned)):
+            jobs.note(other, "waiting", _planned[other])
     for left in range(retry, -1, -1):
         try:
-            with leave_on_signals(), _gpu() as device:
+            with leave_on_signals(), jobs.beating(number), _gpus() as device:
                 outcome = work(device)
             state, folder = outcome or ("done", None)
             note(state, folder=None if folder is None else str(folder))
@@ -123,14 +152,32 @@ def missing_extra(error: Exception) -> str | None:
 
 
 @contextlib.contextmanager
-def _gpu() -> Iterator[str | None]:
-    """A GPU that no other job of this host holds, for launchers that give out none; None where there is none."""
-    if "joblib" not in str(HydraConfig.get().launcher.get("_target_", "")):
+def _gpus() -> Iterator[str | None]:
+    """A GPU that no other job of this host holds, for launchers that give out none; None where the job names its own.
+
+    Several processes get as many: they alone see them, as ``CUDA_VISIBLE_DEVICES``.
+
+    Raises:
+        UserError: there are fewer than the job has processes.
+    """
+    name, wanted = _device.get("name", "auto"), _device.get("processes", 1)
+    ours = isinstance(wanted, int) and wanted > 0 and (name == "auto" or (name == "cuda" and wanted > 1))
+    if not ours or "joblib" not in str(HydraConfig.get().launcher.get("_target_", "")):
         yield None
         return
     import torch
 
-    from fourier_robust.run.gpu import free_gpu
+    from fourier_robust.run.gpu import free_gpus
 
-    with free_gpu(torch.cuda.device_count()) as index:
-        yield None if index is None else f"cuda:{index}"
+    count = torch.cuda.device_count()
+    if count == 0:
+        yield None
+        return
+    names = [str(torch.cuda.get_device_properties(index).uuid) for index in range(count)]
+    with free_gpus(names, wanted) as held:
+        if wanted == 1:
+            yield f"cuda:{held[0]}"
+            return
+        shown = [one for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one] or range(count)
+        with env_override({"CUDA_VISIBLE_DEVICES": ",".join(str(shown[index]) for index in held)}):
+            yield None

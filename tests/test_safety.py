@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
 import os
 import pickle
 import re
 import socket
+import subprocess
+import sys
 import tarfile
+import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -18,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support import TINY
 from torch import nn
 
 from fourier_robust import config as config_module
@@ -441,3 +446,43 @@ def test_nothing_listens_on_the_network(
     assert len(opened) == 1  # it would be seen
     evaluate_tiny(train_tiny("trainer.epochs=1"))
     assert len(opened) == 1
+
+
+def below(pid: int) -> Iterator[int]:
+    """A process and all that it has started, as far as they are still there."""
+    yield pid
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in path.read_text().split():
+                yield from below(int(child))
+
+
+def listening(pid: int) -> Iterator[str]:
+    """Addresses, as /proc has them, at which a process waits for others."""
+    held = set()
+    for path in Path(f"/proc/{pid}/fd").glob("*"):
+        with contextlib.suppress(OSError):
+            held.add(os.readlink(path))
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for fields in (line.split() for line in Path(table).read_text().splitlines()[1:]):
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in held:
+                yield fields[1].rpartition(":")[0]
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's /proc")
+def test_several_processes_listen_on_the_loopback_device_alone(tmp_path: Path) -> None:
+    """With them there is talk between processes, which nobody outside this machine may join."""
+    loopback = {"0100007F", "0" * 24 + "01000000", "0" * 16 + "FFFF00000100007F"}
+    several = ("device.processes=2", "trainer.epochs=1", f"paths.output_dir={tmp_path}")
+    command = [sys.executable, "-m", "fourier_robust.train", *TINY, *several]
+    found: set[str] = set()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        while run.poll() is None:
+            for pid in list(below(run.pid)):
+                with contextlib.suppress(OSError):
+                    found |= set(listening(pid))
+            time.sleep(0.02)
+        assert run.stdout is not None
+        assert run.returncode == 0, run.stdout.read()
+    assert found  # it was seen
+    assert found <= loopback

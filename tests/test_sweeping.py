@@ -6,6 +6,11 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,13 +18,15 @@ from typing import Any
 
 import pytest
 import torch
+from support import TINY
 
 from fourier_robust import status, sweeping
 from fourier_robust.engine.interrupt import Interrupted
 from fourier_robust.errors import Busy, UserError
-from fourier_robust.run import checkpoint
+from fourier_robust.run import checkpoint, gpu
+from fourier_robust.run import sweep as sweep_module
 from fourier_robust.run.folder import RunFolder
-from fourier_robust.run.gpu import free_gpu
+from fourier_robust.run.gpu import free_gpus
 from fourier_robust.run.sweep import Jobs, Outcome
 
 Train = Callable[..., Path]
@@ -146,6 +153,72 @@ def test_a_job_that_ends_without_a_word_is_lost(
     assert "lost      #1 a=2: it ended without a word" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('{"jnb": 1}x', "[]", "null", "3", "", "\x00", "[" * 100_000, '{"state": 3}', '{"state": "done", "pid": "x"}'),
+        *('{"state": "done", "overrides": 1}', '{"state": "done", "overrides": [1]}'),
+    ],
+)
+def test_a_damaged_note_is_called_so(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Jobs(tmp_path).note(1, "done", ["a=2"])
+    (tmp_path / "jobs/0.json").write_text(text)
+    (tmp_path / "jobs/2.json").write_text('{"jnb": 2, "state": "done", "overrides": ["a=3"]}')  # one letter of a key
+    (tmp_path / "jobs/note.json").write_text("{}")
+    with pytest.raises(SystemExit) as left:
+        status.main([str(tmp_path)])
+    assert left.value.code == 1
+    counts, line = capsys.readouterr().out.splitlines()
+    assert counts == "2 done, 1 lost"
+    assert line.startswith("lost")
+    assert line.endswith(f"#0   {tmp_path}/jobs/0.json is damaged")
+    assert [one["job"] for one in Jobs(tmp_path).all()] == [0, 1, 2]
+
+
+def test_a_job_shows_its_age_and_is_lost_once_it_is_silent(tmp_path: Path) -> None:
+    jobs, elsewhere = Jobs(tmp_path), {"host": "a-host-that-is-down", "pid": 1}
+    for number, seconds, state in ((0, 60, "running"), (1, 600, "running"), (2, 600, "waiting"), (3, 7200, "done")):
+        jobs.note(number, state, [f"a={number}"], **elsewhere)
+        os.utime(tmp_path / f"jobs/{number}.json", (time.time() - seconds,) * 2)
+    found = list(status.found(tmp_path))
+    assert [line.state for line in found] == ["running", "lost", "waiting", "done"]
+    assert [line.age for line in found] == pytest.approx([60, 600, 600, 7200], abs=30)
+    assert "lost       10 min  #1 a=1" in status.table(found, False)
+
+
+def test_a_job_gives_signs_of_life(
+    sweep: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_module, "BEAT", 0.01)
+
+    def work(device: str | None) -> None:
+        note = tmp_path / "sweep/jobs/0.json"
+        os.utime(note, (0, 0))
+        until = time.monotonic() + 60
+        while note.stat().st_mtime == 0 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert note.stat().st_mtime > 0
+
+    assert sweep(work)["state"] == "done"
+
+
+def test_a_stopped_sweep_counts_the_jobs_that_it_never_began(tmp_path: Path) -> None:
+    """Hydra's own launcher, in the process that the signal reaches."""
+    swept = [f"paths.output_dir={tmp_path}", "trainer.epochs=5000", "seed=0,1,2", "aug=standard,apr_s"]
+    command = [sys.executable, "-m", "fourier_robust.train", "-m", *TINY, *swept]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        until = time.monotonic() + 120
+        while not list(tmp_path.glob("shapes/**/last.pt")) and time.monotonic() < until and run.poll() is None:
+            time.sleep(0.05)
+        run.send_signal(signal.SIGINT)
+        said = run.communicate(timeout=120)[1]
+    assert run.returncode == 128 + signal.SIGINT, said
+    assert "sweep of 6 jobs: 1 preempted, 5 waiting" in said
+    assert "waiting   #5 seed=2 aug=apr_s" in said
+    (folder,) = (tmp_path / "sweeps").iterdir()
+    assert [line.state for line in status.found(folder)] == ["preempted", *["waiting"] * 5]
+
+
 def test_no_sweep_no_table() -> None:
     assert sweeping.finish() is None
 
@@ -178,16 +251,80 @@ def test_status_of_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         assert left.value.code == 2
 
 
-def test_each_job_has_a_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claims of GPUs in a folder of the test's own, and no waiting between two looks."""
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-    with free_gpu(2) as first:
+    monkeypatch.setattr("getpass.getuser", lambda: {}["no name"])  # as in a container
+    monkeypatch.setattr(gpu, "_LOOK", 0.01 - os.getpid() % 100 / 100)
+
+
+@pytest.mark.usefixtures("quick")
+def test_each_job_has_a_gpu_of_its_own() -> None:
+    names = ["GPU-a", "GPU-b", "GPU-c"]
+    with free_gpus(names) as first:
         # a claim of this very process counts as living: a second job of it gets the next
-        with free_gpu(2) as second, free_gpu(2) as third:
-            assert (first, second, third) == (0, 1, None)
-        with free_gpu(2) as again:
-            assert again == 1
-    with free_gpu(0) as none:
-        assert none is None
+        with free_gpus(names) as second, free_gpus(names) as third:
+            assert (first, second, third) == ([0], [1], [2])
+        with free_gpus(names, 2) as both:
+            assert both == [1, 2]
+        with free_gpus(["GPU-b", "GPU-a"]) as elsewhere:  # another CUDA_VISIBLE_DEVICES
+            assert elsewhere == [0]
+        with free_gpus(["GPU-a", "GPU-b"]) as elsewhere:
+            assert elsewhere == [1]
+    with pytest.raises(UserError, match=r"device\.processes=4: there are 3 GPUs here"), free_gpus(names, 4):
+        pass
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_job_waits_for_its_gpu_and_holds_none_meanwhile(capsys: pytest.CaptureFixture[str]) -> None:
+    names, got = ["GPU-a", "GPU-b"], []
+
+    def job() -> None:
+        with free_gpus(names, 2) as held:
+            got.append(held)
+
+    with free_gpus(names[:1]):
+        waits = threading.Thread(target=job)
+        waits.start()
+        until = time.monotonic() + 60
+        while "waiting for GPUs" not in capsys.readouterr().err and time.monotonic() < until:
+            time.sleep(0.01)
+        assert time.monotonic() < until
+        with free_gpus(["GPU-b"]):
+            assert got == []
+    waits.join(timeout=60)
+    assert got == [[0, 1]]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("settings", "device", "shown"),
+    [
+        ({"name": "auto", "processes": 1}, "cuda:0", "4,7"),
+        ({"name": "auto", "processes": 2}, None, "4,7"),
+        ({"name": "cuda", "processes": 2}, None, "4,7"),
+        ({"name": "cpu", "processes": 1}, None, "4,7,9"),  # it needs none, and waits for none
+        ({"name": "cuda:1", "processes": 1}, None, "4,7,9"),
+        ({"name": None, "processes": None}, None, "4,7,9"),
+    ],
+)
+def test_a_job_of_a_local_sweep_gets_as_many_gpus_as_it_has_processes(
+    settings: dict[str, Any], device: str | None, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = SimpleNamespace(launcher={"_target_": "hydra_plugins.fourier_robust_joblib.PatientJoblibLauncher"})
+    monkeypatch.setattr(sweeping, "HydraConfig", SimpleNamespace(get=lambda: launcher))
+    monkeypatch.setattr(sweeping, "_device", settings)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid=f"uuid-{index}"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7,9")
+    with sweeping._gpus() as given:
+        assert given == device
+        if settings["processes"] != 1:
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == shown
+        held = sorted(path.parent.name for path in Path(tempfile.gettempdir()).glob("*/*/.claim"))
+        assert held == [f"uuid-{k}" for k in range(0 if shown == "4,7,9" else settings["processes"])]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,7,9"
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "gone", "weights"])

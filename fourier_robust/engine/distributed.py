@@ -1,8 +1,8 @@
 """Several processes that train or measure together, one per GPU: who they are, and what they tell each other.
 
-torchrun starts them, on one machine or many: ``torchrun --nproc-per-node=N -m fourier_robust.train ...``. Numbers and
-decisions travel over gloo on the CPU, gradients over NCCL where there is CUDA. A process joins one group in its life:
-a second one would hang now and then.
+A job starts them itself on its machine (``device.processes=N``), or torchrun does, on one machine or many: ``torchrun
+--nproc-per-node=N -m fourier_robust.train ...``. Numbers and decisions travel over gloo on the CPU, gradients over NCCL
+where there is CUDA. A process joins one group in its life: a second one would hang now and then.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from fourier_robust.engine.interrupt import Interrupted
 from fourier_robust.errors import BUSY, Busy, UserError
 
 T = TypeVar("T")
-VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")
+VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+MEETING = "FR_MEETING"  # variable: the file in which the processes of a job find each other, instead of by torchrun
+LOST = "another process of this run ended, so all do; its own message says why"
 DTYPES = (
     torch.float32,
     torch.float64,
@@ -47,8 +49,8 @@ class AgreedBusy(Agreed, Busy):
 
 
 def launched() -> tuple[int, int, int]:
-    """Rank, number of processes, and rank on this machine, as torchrun tells; (0, 1, 0) without torchrun."""
-    if any(name not in os.environ for name in VARIABLES):
+    """Rank, number of processes, and rank on this machine, as who started them tells; (0, 1, 0) for one alone."""
+    if any(name not in os.environ for name in VARIABLES) or not {"MASTER_ADDR", MEETING} & os.environ.keys():
         return 0, 1, 0
     return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_RANK"])
 
@@ -193,7 +195,7 @@ def telling(team: Team) -> Iterator[None]:
     except RuntimeError as error:
         if team.size == 1 or not _LOST.search(str(error)):
             raise
-        raise Lost("another process of this run ended, so all do; its own message says why") from error
+        raise Lost(LOST) from error
 
 
 @contextlib.contextmanager
@@ -216,16 +218,18 @@ def joined(device: torch.device, patience: timedelta = timedelta(minutes=30)) ->
         raise UserError("torchrun runs one job per process; for a sweep, give device.processes=N instead of torchrun")
     _joined = True
     backend = "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl"
-    distributed.init_process_group(
-        backend, rank=rank, world_size=size, timeout=patience, device_id=device if device.type == "cuda" else None
-    )
+    store = distributed.FileStore(os.environ[MEETING], size) if MEETING in os.environ else None
+    if store is not None:
+        store.set_timeout(patience)
+    own = device if device.type == "cuda" else None
+    distributed.init_process_group(backend, rank=rank, world_size=size, store=store, timeout=patience, device_id=own)
     team = Team(rank, size, backend)
     with contextlib.nullcontext() if team.first else contextlib.redirect_stdout(io.StringIO()):
         try:
             yield team
             team.barrier()
         except (Agreed, Interrupted) as end:
-            team.barrier()  # torchrun ends the others when one is gone: the first has noted everything by now
+            team.barrier()  # the others are ended when one is gone: the first has noted everything by now
             with contextlib.suppress(RuntimeError):  # else a thread of the group may abort the process as it exits
                 distributed.destroy_process_group()
             if not team.first:

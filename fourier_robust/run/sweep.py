@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fourier_robust.run.atomic import write_text
+from fourier_robust.run.claim import BEAT
 
 FINE = ("done", "skipped", "elsewhere")  # states that make no sweep fail
+_KINDS = {"state": str, "overrides": list, "pid": int, "host": str}  # of what is read of a note
 
 
 class Outcome(NamedTuple):
@@ -39,16 +46,47 @@ class Jobs:
         content = {"job": number, "state": state, "overrides": list(overrides)} | details
         write_text(self.folder / "jobs" / f"{number}.json", json.dumps(content, indent=2) + "\n")
 
+    @contextlib.contextmanager
+    def beating(self, number: int) -> Iterator[None]:
+        """While inside, a thread gives signs of life: the note's time of change."""
+        path, stop = self.folder / "jobs" / f"{number}.json", threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(BEAT):
+                with contextlib.suppress(OSError):
+                    os.utime(path)
+
+        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
     def all(self) -> list[dict[str, Any]]:
-        """What is noted of each job, by number; one whose file is damaged is ``lost``."""
-        found = []
-        for path in sorted((self.folder / "jobs").glob("*.json"), key=lambda path: int(path.stem)):
-            try:
-                content = json.loads(path.read_text())
-                found.append({"state": "lost", "overrides": [], **content})
-            except (OSError, ValueError):
-                found.append({"job": int(path.stem), "state": "lost", "overrides": [], "reason": f"{path} is damaged"})
-        return found
+        """What is noted of each job, by number, and its `age`: seconds since its last sign of life, None: unknown.
+
+        One whose file is damaged is ``lost``; a file that is called otherwise is none of a job.
+        """
+        paths = [path for path in (self.folder / "jobs").glob("*.json") if re.fullmatch("[0-9]{1,9}", path.stem)]
+        return [_read(path) for path in sorted(paths, key=lambda path: int(path.stem))]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The note in the file `path`, whatever lies there."""
+    found: dict[str, Any] = {"job": int(path.stem), "state": "lost", "overrides": [], "age": None}
+    try:
+        content = json.loads(path.read_text())
+        found["age"] = time.time() - path.stat().st_mtime
+    except (OSError, ValueError, RecursionError):
+        content = None
+    whole = isinstance(content, dict) and all(
+        isinstance(content[key], kind) for key, kind in _KINDS.items() if key in content
+    )
+    if not whole or not all(isinstance(one, str) for one in content.get("overrides", [])):
+        return found | {"reason": f"{path} is damaged"}
+    return found | content | {"job": found["job"], "age": found["age"]}
 
 
 def summary(jobs: Sequence[dict[str, Any]]) -> str:

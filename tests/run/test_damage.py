@@ -104,3 +104,16 @@ def test_a_damaged_status_is_none(tmp_path: Path, content: bytes) -> None:
     assert folder.status() is None
     folder.set_status("running")
     assert folder.read_json("status.json")["attempt"] == 1
+
+
+def test_an_array_that_claims_more_than_any_memory_holds_is_one_line(tmp_path: Path) -> None:
+    """NumPy asks for the memory before it looks at how long the file is."""
+    from fourier_robust.dataset.shift_cifar import _array
+
+    header = {"descr": "|u1", "fortran_order": False, "shape": (10**15, 32, 32, 3)}
+    with open(tmp_path / "images.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(MemoryError):
+        np.load(tmp_path / "images.npy", allow_pickle=False)
+    with pytest.raises(UserError, match="is not a readable array: Unable to allocate"):
+        _array(tmp_path / "images.npy", "images")
