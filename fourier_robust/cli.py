@@ -209,7 +209,7 @@ def launch(config_name: str, task: Task) -> None:
         except Interrupted as stop:
             sweeping.hand_over(stop)
         except UserError as error:
-            below = "TORCHELASTIC_RUN_ID" in os.environ  # for who started torchrun
+            below = "TORCHELASTIC_RUN_ID" in os.environ  # for who started it
             _leave(error, BUSY if below and isinstance(error, Busy) else 2)
         except OSError as error:
             _leave(error, 1)

@@ -80,7 +80,7 @@ def evaluate(config: dict[str, Any], names: dict[str, str]) -> Outcome | None:
     if device.processes > 1 and launched()[1] == 1:
         from hydra.core.hydra_config import HydraConfig
 
-        from fourier_robust.engine.torchrun import start
+        from fourier_robust.engine.team import start
 
         start("fourier_robust.evaluate", HydraConfig.get().overrides.task, device.processes)
         return None
@@ -330,5 +330,5 @@ def _outcomes(
     return outcomes, survey.data, len(conditions) - survey.measured
 
 
-if __name__ == "__main__":  # torchrun -m fourier_robust.evaluate
+if __name__ == "__main__":  # in one of several processes
     main()

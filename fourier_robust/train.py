@@ -52,7 +52,7 @@ def train(config: dict[str, Any], names: dict[str, str]) -> Outcome:
     if processes > 1 and launched()[1] == 1:
         from hydra.core.hydra_config import HydraConfig
 
-        from fourier_robust.engine.torchrun import start
+        from fourier_robust.engine.team import start
 
         start("fourier_robust.train", HydraConfig.get().overrides.task, processes)
     else:
@@ -113,7 +113,7 @@ def _train(config: dict[str, Any], names: dict[str, str], folder: Any, device: A
         if not team.first:
             trainer.fit(job, record.state)
             return
-        if team.size > 1:  # torchrun ends all when one has failed; what follows is to be noted first
+        if team.size > 1:  # all are ended when one has failed; what follows is to be noted first
             stack.enter_context(stop_on_signals())
         steps = trainer.epochs * (len(splits[0]) // trainer.batch_size)
         images = {"train": len(splits[0]), "val": len(splits[1]) if splits[1] else 0}
@@ -210,5 +210,5 @@ def _job(
     )
 
 
-if __name__ == "__main__":  # torchrun -m fourier_robust.train
+if __name__ == "__main__":  # in one of several processes
     main()

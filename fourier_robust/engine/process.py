@@ -43,7 +43,7 @@ class Device:
         keep_blocks: see `keep_big_blocks`; only on a CPU.
         channels_last: memory layout of training; with bf16 on a Zen 4 1.9 to 2.4 times faster than contiguous float32.
         compiled: run the training's forward and backward through torch.compile (gains on GPUs at small batches).
-        processes: above 1, the job starts so many processes on its machine by torchrun (one per GPU); how a job of a
+        processes: above 1, the job starts so many processes on its machine (one per GPU); how a job of a
             sweep uses several. Without effect under torchrun.
         sync_batch_norm: BatchNorm over the images of all processes in training, instead of those of each; CUDA only.
         micro_batch: images of a training batch that go through the network at a time (on each process), their

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from fourier_robust.engine import torchrun
+from fourier_robust.engine import team
 from fourier_robust.engine.distributed import LOST
 from fourier_robust.engine.interrupt import Interrupted
-from fourier_robust.engine.torchrun import _leave_it_to_the_parent, start
+from fourier_robust.engine.team import _leave_it_to_the_parent, start
 from fourier_robust.errors import BUSY, Busy, UserError
 
 Started = Callable[[str], None]
@@ -42,7 +42,7 @@ def test_the_schedulers_signal_is_ignored_below_a_job_that_listens(listens: bool
 def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Started:
     """Has `start` begin two processes of a program, which knows its `rank`, and the folder `here`."""
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(torchrun, "_OWN_END", 0.2)
+    monkeypatch.setattr(team, "_OWN_END", 0.2)
 
     def run(program: str) -> None:
         head = "import os, signal, sys, time\nfrom pathlib import Path\nrank = int(os.environ['RANK'])\n"
@@ -115,7 +115,7 @@ def test_each_error_is_said_once(started: Started, capfd: pytest.CaptureFixture[
 
 
 def test_one_that_does_not_hear_is_killed(started: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torchrun, "_SAVING", 0.2)
+    monkeypatch.setattr(team, "_SAVING", 0.2)
     deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); (here / 'pid').write_text(str(os.getpid())); time.sleep(600)"
     with pytest.raises(ChildProcessError, match="exit code 3"):
         started(f"if rank: {deaf}\nwhile not (here / 'pid').exists(): time.sleep(0.05)\nsys.exit(3)")
