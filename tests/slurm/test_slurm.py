@@ -126,12 +126,16 @@ def weights(run: Path | None) -> dict[str, torch.Tensor]:
 
 
 def start_now(job: str) -> None:
-    """SLURM lets a requeued job wait two minutes; the tests don't."""
+    """SLURM lets a requeued job wait two minutes; the tests three seconds.
+
+    One that began again half a second after its requeue was seen to end at once with exit code 1, before its first line.
+    """
 
     def pending() -> bool:
         return scheduler("squeue", "--noheader", "--array", "--format=%T", f"--jobs={job}").strip() == "PENDING"
 
     until(pending, f"job {job} in the queue again")
+    time.sleep(3)
     scheduler("scontrol", "update", f"JobId={job}", "StartTime=now")
 
 
