@@ -198,7 +198,8 @@ def launch(config_name: str, task: Task) -> None:
                 config["device"]["name"] = device
             return task(config, names_of(names, config))
 
-        os.environ.pop("FR_SWEEP_JOB", None)
+        if "RANK" not in os.environ:  # one of several processes has it of the job that started it
+            os.environ.pop("FR_SWEEP_JOB", None)
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             hydra_config = HydraConfig.get()
             os.environ["FR_SWEEP_JOB"] = f"{Path(hydra_config.sweep.dir).absolute()}#{hydra_config.job.num}"

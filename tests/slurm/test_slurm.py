@@ -128,7 +128,7 @@ def weights(run: Path | None) -> dict[str, torch.Tensor]:
 def start_now(job: str) -> None:
     """SLURM lets a requeued job wait two minutes; the tests three seconds.
 
-    One that began again half a second after its requeue was seen to end at once with exit code 1, before its first line.
+    One that began again half a second after its requeue was seen to end at once with exit code 1, without a line.
     """
 
     def pending() -> bool:

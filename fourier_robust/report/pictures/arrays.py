@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 
 import numpy as np
 
+from fourier_robust.errors import DAMAGED_ARRAYS
 from fourier_robust.report.collect import Receipt
 from fourier_robust.report.pictures.series import Material
 
@@ -27,7 +26,7 @@ def arrays_of(material: Material, receipt: Receipt, name: str, keys: Mapping[str
             if found[key].ndim != axes or found[key].dtype.kind not in "biufU":
                 raise ValueError(f"{key} has the wrong form")
         return found
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except DAMAGED_ARRAYS as error:
         why = (str(error).splitlines() or [type(error).__name__])[0].replace(str(path), name)
         said = f"{receipt.run.shown}/{receipt.folder.name}: {name} is damaged ({why}); not drawn"
         if said not in material.skipped:
