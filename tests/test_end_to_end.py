@@ -153,7 +153,7 @@ def test_too_few_images_name_the_condition(
 
 def test_features_of_layers(train_tiny: Train, evaluate_tiny: Evaluate) -> None:
     folder = train_tiny()
-    with pytest.raises(UserError, match=r"suite\.layers: the model has no module net\.heat; nearest: net\.head"):
+    with pytest.raises(UserError, match=r"^the model has no module net\.heat; nearest: net\.head"):
         evaluate_tiny(folder, "suite=heatmap_layers", "suite.layers=[net.head,net.heat]")
     assert not (folder / "eval").exists()
     settings = ("suite=heatmap_layers", "suite.images=4", "suite.cells=rings", "suite.per_ring=1")

@@ -35,7 +35,7 @@ def check_layers(model: nn.Module, layers: Sequence[str]) -> None:
             near = difflib.get_close_matches(layer, known, n=5)
             top = [name for name in known if name.count(".") < 2]
             there = f"nearest: {', '.join(near)}" if near else f"it has {', '.join(top)}"
-            raise UserError(f"suite.layers: the model has no module {layer}; {there}")
+            raise UserError(f"the model has no module {layer}; {there}")
 
 
 def features(
@@ -96,9 +96,9 @@ def _joined(parts: list[Features]) -> Features:
 
 def _only(layer: str, outputs: list[Any], count: int) -> torch.Tensor:
     if len(outputs) != 1:
-        raise UserError(f"suite.layers: {layer} works {len(outputs)} times in a pass; it must be once")
+        raise UserError(f"layer {layer} works {len(outputs)} times in a pass; it must be once")
     (output,) = outputs
     if not isinstance(output, torch.Tensor) or output.ndim < 1 or len(output) != count:
         what = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-        raise UserError(f"suite.layers: {layer} puts out {what}, not one tensor with a row per image")
+        raise UserError(f"layer {layer} puts out {what}, not one tensor with a row per image")
     return output

@@ -81,7 +81,7 @@ class EvalRecord:
                 except FileExistsError:  # the same within mkdir, or a file is in its place
                     if self.folder.exists() or self.folder.parent.is_file():
                         raise
-            self._not_by_another(self._before().get("job", ""))
+            self._not_by_another(str(self._before().get("job", "")))
             yield claim
         finally:
             if held:
@@ -106,8 +106,8 @@ class EvalRecord:
             found = json.loads((self.folder / "eval.json").read_bytes())
         except (OSError, ValueError):
             return {}
-        same = isinstance(found, dict) and found.get("checkpoint", {}).get("sha256") == self.checkpoint.sha256
-        return found if same else {}
+        subject = found.get("checkpoint") if isinstance(found, dict) else None
+        return found if isinstance(subject, dict) and subject.get("sha256") == self.checkpoint.sha256 else {}
 
     def predictions(self, limit: int, precision: str) -> PredictionCache:
         """What all suites of this checkpoint share, up to `limit` bytes."""

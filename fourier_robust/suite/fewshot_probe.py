@@ -87,11 +87,8 @@ def observe(model: nn.Module, batches: Iterable[Batch], layer: str | None, preci
     whole = chain([first], rest)
     parts: list[tuple[torch.Tensor, torch.Tensor]] = []
     if layer is not None:
-        try:
-            for seen in features(model, whole, [layer], precision):
-                parts.append((seen.labels, _flat(seen.layers[layer], layer).cpu()))
-        except UserError as error:
-            raise UserError(str(error).replace("suite.layers:", "suite.layer:", 1)) from error
+        for seen in features(model, whole, [layer], precision):
+            parts.append((seen.labels, _flat(seen.layers[layer], layer).cpu()))
     else:
         linear = last_linear(model, first.images[:2])
         if linear is None:

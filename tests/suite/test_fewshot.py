@@ -221,7 +221,7 @@ def test_a_model_without_a_linear_head() -> None:
 
 
 def test_an_unknown_layer() -> None:
-    with pytest.raises(UserError, match=r"^suite\.layer: the model has no module net\.foo; it has 0, 0\.0"):
+    with pytest.raises(UserError, match=r"^the model has no module net\.foo; it has 0, 0\.0"):
         run(FewShot({"a": Given()}, shots=[1], layer="net.foo"))
 
 
