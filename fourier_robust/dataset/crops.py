@@ -71,7 +71,7 @@ class CentreCrop:
         """See `LevelsCrop`; bilinear or bicubic."""
         width, height, left, top = self.place(levels.shape[2], levels.shape[1])
         if (height, width) != levels.shape[1:]:
-            levels = functional.interpolate(levels[None], (height, width), mode=self.interpolation, antialias=True)[0]
+            levels = _resized(levels, height, width, self.interpolation)
         return levels[:, top : top + self.size, left : left + self.size]
 
 
@@ -127,5 +127,15 @@ class RandomResizedCrop:
     def of_levels(self, levels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """See `LevelsCrop`."""
         left, top, right, bottom = self.sample(levels.shape[2], levels.shape[1], generator)
-        part, size = levels[None, :, top:bottom, left:right], (self.size, self.size)
-        return functional.interpolate(part, size, mode="bilinear", antialias=True)[0]
+        return _resized(levels[:, top:bottom, left:right], self.size, self.size, "bilinear")
+
+
+def _resized(levels: torch.Tensor, height: int, width: int, interpolation: Interpolation) -> torch.Tensor:
+    """(3,H,W) uint8 -> (3,height,width) uint8, in the order in memory in which it came.
+
+    A decoder leaves (H,W,3) in memory. torch keeps that order, with equal bits and in half the time, where the stride
+    of the batch of one tells it; that of ``levels[None]`` does not (500 x 375 to 341 x 256: 0.26 to 0.17 ms, and the
+    copy of the crop 0.15 to 0.01).
+    """
+    one = levels.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
+    return functional.interpolate(one, (height, width), mode=interpolation, antialias=True)[0]
