@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from fourier_robust.dataset.base import Batch, Dataset
+from fourier_robust.dataset.base import Dataset
 from fourier_robust.dataset.clips import chosen
 from fourier_robust.dataset.crops import Crop
 from fourier_robust.dataset.label_space import by_name, model_classes, need_wnids, without_images
 from fourier_robust.dataset.locate import image_files, labelled, places, subfolders
 from fourier_robust.dataset.ood import NO_CLASS, ExactSize
-from fourier_robust.dataset.readable import named
+from fourier_robust.dataset.readable import FileSplit
 from fourier_robust.dataset.shifted import Cell, Checked
-from fourier_robust.dataset.streaming import StreamingSplit, worker_count
+from fourier_robust.dataset.streaming import worker_count
 from fourier_robust.dataset.wnids import WNIDS
 from fourier_robust.errors import UserError
 
@@ -106,15 +106,15 @@ class FrameTree:
         )
 
 
-class FrameFiles(StreamingSplit):
-    """A `ClipSplit` of image files, which must all be readable: a frame is compared to the one before it.
+class FrameFiles(FileSplit):
+    """A `ClipSplit` of image files.
 
     Args:
         folder: what the paths are relative to.
         clips: clip -> (path, bytes) of its frames in their order, equally many for all.
         size: pixels per side that every frame must have.
         device: where the batches end up.
-        num_workers: as in `StreamingSplit`.
+        num_workers: as in `FileSplit`.
     """
 
     def __init__(
@@ -128,13 +128,6 @@ class FrameFiles(StreamingSplit):
         self.frames = len(next(iter(clips.values())))
         files = labelled(folder, [(path, size, NO_CLASS) for frames in clips.values() for path, size in frames])
         super().__init__(files, ExactSize(size), device, num_workers)
-        self._what = f"ImageNet-P, {folder.name}, whose frames must all be readable"
-
-    def batches(
-        self, batch_size: int, order: torch.Tensor | None = None, seed: int = 0, drop_last: bool = False
-    ) -> Iterator[Batch]:
-        """See `StreamingSplit.batches`."""
-        return named(self._what, super().batches(batch_size, order, seed, drop_last))
 
 
 def _frames(folder: Path) -> dict[str, list[tuple[str, int]]]:

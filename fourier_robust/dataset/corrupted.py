@@ -12,7 +12,8 @@ from PIL import Image
 
 from fourier_robust.dataset.base import Batch, content_identity
 from fourier_robust.dataset.locate import ImageFiles, image_files, subfolders
-from fourier_robust.dataset.streaming import StreamingSplit
+from fourier_robust.dataset.ood import ExactSize
+from fourier_robust.dataset.readable import FileSplit
 from fourier_robust.errors import UserError
 
 COMMON = (
@@ -111,7 +112,7 @@ class CifarCRelease:
             yield Batch(pixels.permute(0, 3, 1, 2).float().div_(255), labels, index)
 
 
-class ImageNetCRelease(StreamingSplit):
+class ImageNetCRelease(FileSplit):
     """One corruption at one severity of ImageNet-C (or Tiny-ImageNet-C), decoded by worker processes, never resized.
 
     The files are already cropped to the model's size. The usual Resize(256) and CenterCrop(224) on top costs 1.0 to 1.4
@@ -160,11 +161,8 @@ class ImageNetCRelease(StreamingSplit):
         super().__init__(files, _Uncropped(size), device, num_workers)
 
 
-class _Uncropped:
-    """A `Crop` that lets images of one size pass and refuses all others."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
+class _Uncropped(ExactSize):
+    """The same, and says why there is no resize."""
 
     def __call__(self, image: Image.Image, generator: torch.Generator) -> Image.Image:
         if image.size != (self.size, self.size):
@@ -176,11 +174,14 @@ class _Uncropped:
 
 
 def _check_first(files: ImageFiles, size: int) -> None:
+    """The size of the first file; whether files can be read is seen as they are."""
     path = files.folder / bytes(files.paths[0]).decode(errors="surrogateescape")
     try:
         with Image.open(path) as image:
             _Uncropped(size)(image, torch.Generator())
-    except (OSError, ValueError) as error:
+    except OSError:
+        return
+    except ValueError as error:
         raise UserError(f"{path} does not fit the release: {error}") from None
 
 

@@ -62,10 +62,19 @@ class Readable:
         order: (N,) int64, which of them.
         most: the largest share of unreadable ones, in [0,1]; one more is an error.
         crops: of each image; None takes the split's own alone.
+        kept_in: what a reader leaves out with an unreadable image, in the plural: they themselves, or e.g. clips.
     """
 
-    def __init__(self, split: FileSplit, order: torch.Tensor, most: float, crops: Sequence[Crop] | None = None) -> None:
+    def __init__(
+        self,
+        split: FileSplit,
+        order: torch.Tensor,
+        most: float,
+        crops: Sequence[Crop] | None = None,
+        kept_in: str = "",
+    ) -> None:
         self._split, self._order, self._share = split, order, most
+        self._gone = f"their {kept_in} are left out" if kept_in else "are left out"
         self._crops = (split.crop,) if crops is None else tuple(crops)
         self._most = int(most * len(order))
 
@@ -104,7 +113,7 @@ class Readable:
         said = f"{len(bad)} of {len(self._order)} images"
         if len(bad) > self._most:
             raise UserError(f"{said}{self._limit()}: {', '.join(names)}")
-        return f"{said} could not be read and are left out: {', '.join(names)}{' ...' * (len(bad) > _NAMED)}"
+        return f"{said} could not be read and {self._gone}: {', '.join(names)}{' ...' * (len(bad) > _NAMED)}"
 
     def _limit(self) -> str:
         return f" could not be read, more than {self._share:g} of them (suite.unreadable)"

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from fourier_robust.dataset.base import Batch, Dataset
+from fourier_robust.dataset.base import Dataset
 from fourier_robust.dataset.corrupted import COMMON, NAMES, ImageNetCRelease, available_tree
 from fourier_robust.dataset.crops import Crop
 from fourier_robust.dataset.label_space import by_name, model_classes, need_wnids, without_images
 from fourier_robust.dataset.locate import ImageFiles, image_files, places, subfolders
-from fourier_robust.dataset.readable import FileSplit, named
+from fourier_robust.dataset.readable import FileSplit
 from fourier_robust.dataset.shifted import Cell, Checked, Parts
-from fourier_robust.dataset.streaming import StreamingSplit, worker_count
+from fourier_robust.dataset.streaming import worker_count
 from fourier_robust.dataset.wnids import IMAGENET_A, IMAGENET_R, WNIDS, are_wnids
 from fourier_robust.errors import UserError
 
@@ -144,7 +144,7 @@ class TinyImageNetC:
     Its images were cut anew from ImageNet: the n-th is not a corrupted n-th test image (hendrycks/robustness issue
     39), so no difference to clean images is given. Checked: exactly the model's 200 class folders in every cell, which
     the ``frost`` of Zenodo 2536630 fails (issue 60: 1000 classes), and all five severities; another number of images
-    is a remark. Every file must be readable: each image's errors are averaged over all cells.
+    is a remark.
 
     Args:
         root: data folder.
@@ -193,11 +193,11 @@ class TinyImageNetC:
         said = ("Tiny-ImageNet-C: cut anew from ImageNet, not from the clean test images, so no gap to them",)
         return Checked(by_name(model, sorted(model)), cells, said, "related", (mean, common), self._count)
 
-    def split(self, inside: Dataset, cell: Cell, crop: Crop, device: torch.device | str) -> StreamingSplit:
+    def split(self, inside: Dataset, cell: Cell, crop: Crop, device: torch.device | str) -> ImageNetCRelease:
         """See `ShiftedSet`; files of another size than the model's are refused."""
         classes = tuple(sorted(model_classes(inside)))
         name, severity = str(cell.corruption), int(cell.severity or 0)
-        return _WholeCell(str(self._root), name, severity, inside.size, classes, device, self._num_workers)
+        return ImageNetCRelease(str(self._root), name, severity, inside.size, classes, device, self._num_workers)
 
     def _check_folders(self, cell: Cell, model: Sequence[str]) -> None:
         parent = next(iter(sorted(self._root.glob(f"*/{cell.corruption}"))), self._root / str(cell.corruption))
@@ -216,14 +216,3 @@ class TinyImageNetC:
         if folder is None:
             raise UserError(str(self.absent()))
         return folder
-
-
-class _WholeCell(ImageNetCRelease):
-    """A cell of Tiny-ImageNet-C, whose errors say that all its files must be readable."""
-
-    def batches(
-        self, batch_size: int, order: torch.Tensor | None = None, seed: int = 0, drop_last: bool = False
-    ) -> Iterator[Batch]:
-        """See `StreamingSplit.batches`."""
-        what = "Tiny-ImageNet-C, whose files must all be readable"
-        return named(what, super().batches(batch_size, order, seed, drop_last))

@@ -11,7 +11,8 @@ from typing import Literal
 from fourier_robust.dataset.crops import CentreCrop
 from fourier_robust.dataset.holdout import stratified_holdout
 from fourier_robust.dataset.locate import ImageFiles, image_files, labelled, places, subfolders, text_of
-from fourier_robust.dataset.streaming import StreamingSplit, worker_count
+from fourier_robust.dataset.readable import FileSplit
+from fourier_robust.dataset.streaming import worker_count
 from fourier_robust.dataset.tiny_imagenet import TinyImageNet
 from fourier_robust.dataset.transfer import Transfer, check_classes
 from fourier_robust.errors import UserError
@@ -57,7 +58,7 @@ class Files:
             check_classes(train.labels, test.labels, names)
         except UserError as error:
             raise UserError(f"{folder}: {error}") from None
-        splits = [StreamingSplit(files, crop, "cpu", self._num_workers) for files in (train, test)]
+        splits = [FileSplit(files, crop, "cpu", self._num_workers) for files in (train, test)]
         return Transfer(splits[0], splits[1], names, remark)
 
     def parts(self, folder: Path) -> tuple[ImageFiles, ImageFiles, tuple[str, ...], str]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from fourier_robust.dataset.base import Batch, Dataset, Split, content_identity
 from fourier_robust.dataset.crops import CentreCrop
-from fourier_robust.dataset.readable import named
+from fourier_robust.dataset.readable import UNREADABLE, FileSplit, Readable, named
 from fourier_robust.dataset.transfer import Transfer, TransferSet
 from fourier_robust.dataset.transfer_folders import FolderSet
 from fourier_robust.engine.predict import Precision
@@ -44,8 +44,8 @@ class FewShot:
     """Error of a ridge probe on each transfer set, per number of shots.
 
     The features of test images and of all drawn training images are taken once per set; every probe is closed form.
-    Images of any size: short side to `resize` pixels (antialiased), then the central square that the model takes. Files
-    must all be readable: without one, other images would be drawn.
+    Images of any size: short side to `resize` pixels (antialiased), then the central square that the model takes. The
+    training files that are drawn must all be readable: without one, others would be drawn.
 
     Args:
         readers: set name -> its reader.
@@ -61,6 +61,7 @@ class FewShot:
         images: test images of each set, drawn by `seed`; None all.
         resize: None: the data set's own (`test_crop`) where it has one, else the size of the model's images.
         seed: of all draws.
+        unreadable: the largest share, below 1, of a set's test files that may be unreadable: left out and named.
 
     Raises:
         ValueError: an unknown set or rule, or a setting out of range.
@@ -94,6 +95,7 @@ class FewShot:
         images: int | None = None,
         resize: int | None = None,
         seed: int = 0,
+        unreadable: float = 0.001,
     ) -> None:
         if not isinstance(folders or {}, Mapping) or any(re.search(r"[^\w.+-]", str(name)) for name in folders or {}):
             raise ValueError(f"suite.folders={folders} must name each folder: suite.folders={{NAME: PATH}}")
@@ -112,6 +114,9 @@ class FewShot:
         for key, value in (("seeds", seeds), ("images", images)):
             if value is not None and value < 1:
                 raise ValueError(f"suite.{key}={value} must be at least 1")
+        if not 0 <= unreadable < 1:
+            raise ValueError(f"suite.unreadable={unreadable} must be at least 0 and below 1")
+        self.unreadable = unreadable
         self.sets, self.folders, self.shots, self.seeds = sets, tuple(folders or {}), list(shots), seeds
         self.select, self.penalty, self.standardise = select, float(penalty), standardise
         self.penalties = [2.0**power for power in range(log2_penalties[0], log2_penalties[1] + 1)]
@@ -125,6 +130,8 @@ class FewShot:
         self._draws: dict[str, Draws] = {}
         self._shots: dict[str, list[int]] = {}
         self._part: dict[Condition, tuple[str, Split, torch.Tensor]] = {}
+        self._files: dict[str, Readable] = {}
+        self._lost: list[str] = []
         for name in self._there():
             try:
                 found = self._read[name] = self.readers[name].read(self._crop)
@@ -146,8 +153,11 @@ class FewShot:
         name, split, order = self._part[condition]
         crop = f"crop{self._crop.size}-{self._crop.resize}"
         identity = f"{split.identity}+{content_identity(order)[:16]}+{crop}+features-{self.layer or 'last'}"
-        batches = named(f"transfer set {name}", split.batches(batch_size, order))
-        return Source(_on(device, batches), len(order), identity)
+        batches = split.batches(batch_size, order)
+        if condition.dataset == name and isinstance(split, FileSplit):
+            self._files[name] = Readable(split, order, self.unreadable)
+            batches = self._files[name].batches(batch_size)
+        return Source(_on(device, named(f"transfer set {name}", batches)), len(order), identity)
 
     def observe(self, model: nn.Module, source: Source, condition: Condition, precision: Precision) -> Observed:
         """Features and labels; see `ModelSuite.observe`."""
@@ -157,8 +167,9 @@ class FewShot:
         """Errors of each set, then their plain mean; see `Suite.measure`."""
         self._probed: dict[tuple[str, int], Probed] = {}
         probes = {}
+        self._lost = []
         for name, found in self._read.items():
-            train, test = outcomes[Condition(f"{name}_train")], outcomes[Condition(name)]
+            train, test = outcomes[Condition(f"{name}_train")], self._readable(name, outcomes[Condition(name)])
             probes[name] = Probe(train, test, self._draws[name], len(found.classes), self.standardise)
         for shots in self.shots:
             able = {name: probe for name, probe in probes.items() if shots in self._shots[name]}
@@ -195,6 +206,7 @@ class FewShot:
             f"ridge probe, features {features}, {self.seeds} draws of training images; {RULES[self.select]}",
             f"images: short side to {self._crop.resize} pixels, central {self._crop.size}; classes: {', '.join(sizes)}",
             *self._said,
+            *self._lost,
         ]
 
     def files(self, outcomes: Mapping[Condition, Observed], who: str) -> Mapping[str, Mapping[str, Any]]:
@@ -205,6 +217,14 @@ class FewShot:
             errors[at], penalties[at] = one.wrong.mean(1).numpy(), one.penalties
         names = {"sets": np.array(list(self._read)), "shots": np.array(self.shots)}
         return {"probes.npz": {**names, "errors": errors, "penalties": penalties}}
+
+    def _readable(self, name: str, test: Observed) -> Observed:
+        """The test images of a set that could be read; the others become a remark."""
+        said = self._files[name].left_out(test.label) if name in self._files else None
+        if said is None:
+            return test
+        self._lost.append(f"{name}: {said}")
+        return Observed(*(values[test.label != UNREADABLE] for values in test))
 
     def _shots_of(self, name: str, found: Transfer) -> list[int]:
         """Numbers of shots that each class has images for; of a set that was named, all or none."""

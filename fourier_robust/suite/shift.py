@@ -27,8 +27,8 @@ class Shift:
         readers: set name -> its reader.
         groups: data set -> names of its sets; ``wnids`` are those of any data set whose classes are wnids.
         sets: names among `readers`; None takes those of the data set's group that are on disk.
-        unreadable: the largest share, below 1, of a set's image files that may be unreadable: those are left out and
-            named. Clips, and images that are paired with others, must all be readable.
+        unreadable: the largest share, below 1, of a set's image files (of one corruption and severity) that may be
+            unreadable: those are left out, of means over corruptions too, and named; of a clip, all its frames.
 
     Raises:
         ValueError: an unknown set, one twice, or none; `unreadable` outside its range.
@@ -133,9 +133,10 @@ class Shift:
         """
         name, cell = self._cells[condition]
         checked, split = self._checked[name], self._split(dataset, name, cell, crops[0], device)
-        if checked.space is None:
-            return Taken(split, torch.arange(len(split)), None, True)
-        order = (checked.space.places[split.labels] >= 0).nonzero()[:, 0]
+        clips = checked.space is None
+        order = torch.arange(len(split))
+        if checked.space is not None:
+            order = (checked.space.places[split.labels] >= 0).nonzero()[:, 0]
         if checked.expected not in (None, len(order)):
             self._said.append(f"{condition.key}: {len(order)} images, the release has {checked.expected}")
         if not isinstance(split, FileSplit):
@@ -144,7 +145,7 @@ class Shift:
         if not split.ready:
             others = (self._split(dataset, name, cell, crop, device) for crop in crops[1:])
             own += [one.crop for one in others if isinstance(one, FileSplit)]
-        self._files[condition] = Readable(split, order, self.unreadable, own)
+        self._files[condition] = Readable(split, order, self.unreadable, own, "clips" if clips else "")
         return Taken(split, order, self._files[condition], split.ready)
 
     def readable(self, condition: Condition, labels: torch.Tensor) -> torch.Tensor:
@@ -220,26 +221,23 @@ class Shift:
             found.append(Measurement(self._clean, "error", error_rate((clean.prediction != clean.label).double())))
         for name, checked in self._checked.items():
             cells = {cell: outcomes[Condition(name, *cell)] for cell in checked.cells}
+            good = {cell: self.readable(Condition(name, *cell), seen.label) for cell, seen in cells.items()}
             if checked.space is None:
-                found += flip_rates(name, checked, cells, self._frames)
+                found += flip_rates(name, checked, cells, self._frames, good)
             elif len(cells) > 1:
-                found += of_cells(name, checked, cells)
+                found += of_cells(name, checked, cells, good)
             else:
                 column = list(self._subsets).index(name) if name in self._subsets else 0
                 reference = None if self._clean is None or clean is None else (self._clean.dataset, clean, column)
-                seen, part = self._read(Condition(name, *checked.cells[0]), next(iter(cells.values())))
-                found += of_set(name, checked, seen, reference, part)
+                seen, part, kept = next(iter(cells.values())), self._parts.get(name), next(iter(good.values()))
+                seen = Observed(*(values[kept] for values in seen))
+                found += of_set(name, checked, seen, reference, None if part is None else part[kept])
         return found
 
     def remarks(self) -> list[str]:
         """The label rules, sets that are not there, what is not as in the release; after `check` and `readable`."""
         rule = "error: over all of the model's classes; error_masked: among the set's classes"
         return [*([rule] if self._subsets else []), *dict.fromkeys(self._said), *self._lost.values()]
-
-    def _read(self, condition: Condition, seen: Observed) -> tuple[Observed, torch.Tensor | None]:
-        """The images of a set that could be read, and which part each is of."""
-        good, part = self.readable(condition, seen.label), self._parts.get(condition.dataset)
-        return Observed(*(column[good] for column in seen)), None if part is None else part[good]
 
     def _split(self, dataset: Dataset, name: str, cell: Cell, crop: Crop, device: torch.device) -> Split:
         """Of a set, by its reader; what is wrong begins with its name."""

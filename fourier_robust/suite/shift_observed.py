@@ -76,13 +76,18 @@ def of_set(
         yield Measurement(condition, f"gap{rule}", gap)
 
 
-def of_cells(name: str, checked: Checked, cells: Mapping[Cell, Observed]) -> Iterator[Measurement]:
-    """Error of each corruption and severity, then the means."""
+def of_cells(
+    name: str, checked: Checked, cells: Mapping[Cell, Observed], good: Mapping[Cell, torch.Tensor]
+) -> Iterator[Measurement]:
+    """Error of each corruption and severity, then the means; `good` is (N,) bool, which images could be read.
+
+    A mean is over images that could be read in all of its cells.
+    """
     by_name: dict[str, list[torch.Tensor]] = {}
     for cell, seen in cells.items():
-        wrong = _wrong(_space(checked), seen, None)
+        wrong = _wrong(_space(checked), seen, None).where(good[cell], torch.nan)
         by_name.setdefault(str(cell.corruption), []).append(wrong)
-        yield Measurement(Condition(name, *cell), "error", error_rate(wrong))
+        yield Measurement(Condition(name, *cell), "error", error_rate(wrong[good[cell]]))
     for corruption, values in by_name.items():
         yield Measurement(Condition(name, corruption), "mean_error", _mean(name, values))
     mean, members = checked.headline
@@ -92,15 +97,28 @@ def of_cells(name: str, checked: Checked, cells: Mapping[Cell, Observed]) -> Ite
 
 
 def flip_rates(
-    name: str, checked: Checked, cells: Mapping[Cell, Observed], frames: Mapping[Condition, int]
+    name: str,
+    checked: Checked,
+    cells: Mapping[Cell, Observed],
+    frames: Mapping[Condition, int],
+    good: Mapping[Cell, torch.Tensor],
 ) -> Iterator[Measurement]:
-    """Flip rate of each perturbation, then their mean, as it is and against AlexNet; `frames` by condition."""
+    """Flip rate of each perturbation, then their mean, as it is and against AlexNet; of clips that could be read.
+
+    Args:
+        name: of the set.
+        checked: the set, without classes.
+        cells: its frames, clip after clip.
+        frames: per clip, by condition.
+        good: (N,) bool, which frames could be read.
+    """
     rates: dict[str, torch.Tensor] = {}
     for cell, seen in cells.items():
         perturbation, condition = str(cell.corruption), Condition(name, *cell)
         clips = seen.prediction.reshape(-1, frames[condition])
-        rates[perturbation] = flips(clips, is_noise(perturbation))
-        yield Measurement(condition, "flip_rate", mean_of_images(rates[perturbation]))
+        whole = good[cell].reshape(clips.shape).all(1)
+        rates[perturbation] = flips(clips, is_noise(perturbation)).where(whole, torch.nan)
+        yield Measurement(condition, "flip_rate", _mean(name, [rates[perturbation]]))
     mean, members = checked.headline
     if members:
         every = [rates[member] for member in members]
@@ -122,8 +140,12 @@ def _wrong(space: LabelSpace, seen: Observed, column: int | None) -> torch.Tenso
 
 
 def _mean(name: str, values: Sequence[torch.Tensor]) -> Estimate:
-    """Mean over cells or perturbations of the same images, image by image first."""
+    """Mean over cells or perturbations of the same images, image by image first; without those that have a nan."""
     lengths = sorted({len(one) for one in values})
     if len(lengths) > 1:
         raise UserError(f"{name}: parts of {lengths[0]} and of {lengths[-1]} images have no common mean; complete it")
-    return mean_of_images(torch.stack(list(values)).mean(0))
+    mean = torch.stack(list(values)).mean(0)
+    read = ~mean.isnan()
+    if not read.any():
+        raise UserError(f"{name}: no image or clip could be read in each of its parts")
+    return mean_of_images(mean[read])

@@ -134,17 +134,6 @@ def test_frames_are_ordered_by_number(tmp_path: Path) -> None:
         list(reader.split(Known(MODEL.class_names, size=64), Cell("tilt"), CROP, "cpu").batches(4))
 
 
-def test_a_damaged_frame_is_named_with_its_set(tmp_path: Path) -> None:
-    frames(tmp_path, "tilt")
-    frames(tmp_path, "tilt", "n02124075/b")
-    reader = FrameTree(str(tmp_path), num_workers=0)
-    reader.check(MODEL)
-    (tmp_path / "ImageNet-P" / "tilt" / "n02124075" / "b" / "3.png").write_bytes(b"-")
-    reason = r"^ImageNet-P, tilt, whose frames must all be readable: .*/b/3\.png is not a readable image"
-    with pytest.raises(UserError, match=reason):
-        list(reader.split(MODEL, Cell("tilt"), CROP, "cpu").batches(4))
-
-
 def test_flip_rates_of_alexnet_are_for_all_ten(tmp_path: Path) -> None:
     """Listed to two decimals as percent by the facts of the release: both lists agree."""
 

@@ -197,15 +197,6 @@ def test_other_wrong_tiny_releases_are_refused(tiny_c: Path) -> None:
     assert "Zenodo 8206060" in str(TinyImageNetC(str(tiny_c / "elsewhere"), num_workers=0).absent())
 
 
-def test_a_damaged_tiny_file_is_named_with_its_set(tiny_c: Path) -> None:
-    read = TinyImageNetC(str(tiny_c), num_workers=0)
-    bad = tiny_c / "Tiny-ImageNet-C" / "fog" / "1" / "n04067472" / "a.JPEG"
-    bad.unlink()  # a link to the others
-    bad.write_bytes(b"-")
-    with pytest.raises(UserError, match=r"^Tiny-ImageNet-C, whose files must all be readable: .*n04067472/a\.JPEG is"):
-        list(read.split(TINY, Cell("fog", 1), CROP, "cpu").batches(4))
-
-
 def test_tiny_of_another_size_is_refused(tiny_c: Path) -> None:
     read = TinyImageNetC(str(tiny_c), num_workers=0)
     with pytest.raises(UserError, match="32x32, not 64x64"):

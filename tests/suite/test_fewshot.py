@@ -225,13 +225,36 @@ def test_an_unknown_layer() -> None:
         run(FewShot({"a": Given()}, shots=[1], layer="net.foo"))
 
 
-def test_a_damaged_file_is_named_with_its_set(tmp_path: Path) -> None:
-    for part, name in ((part, name) for part in ("train", "val") for name in NAMES):
-        (tmp_path / part / name).mkdir(parents=True)
-        Image.new("RGB", (4, 4)).save(tmp_path / part / name / "a.png")
-    (tmp_path / "val" / "bee" / "a.png").write_bytes(b"-")
-    with pytest.raises(UserError, match=r"^transfer set mine: .*val/bee/a\.png is not a readable image"):
-        run(FewShot({}, folders={"mine": str(tmp_path)}, shots=[1]))
+def test_damaged_test_files_are_left_out_and_training_files_named(tmp_path: Path) -> None:
+    """A few in a set whose others it scores; one that is drawn to learn from cannot be replaced."""
+    for part, name, copy in ((part, name, copy) for part in ("train", "val") for name in NAMES for copy in "abcd"):
+        (tmp_path / part / name).mkdir(parents=True, exist_ok=True)
+        levels = np.random.default_rng(ord(copy)).integers(0, 120, (4, 4, 3)) + 60 * NAMES.index(name)
+        Image.fromarray(levels.astype(np.uint8)).save(tmp_path / part / name / f"{copy}.png")
+
+    def suite(**settings: Any) -> FewShot:
+        return FewShot({}, folders={"mine": str(tmp_path)}, shots=[2], seeds=2, **settings)
+
+    (whole,) = (item.estimate for item in run(suite()) if item.metric == "error_2shot")
+    order = [name for name in NAMES for _ in "abcd"]
+    good = torch.tensor([order[row] != "bee" or row % 4 != 1 for row in range(12)])
+    before = suite()
+    run(before)
+    wrong = before._probed["mine", 2].wrong.mean(0)
+    (tmp_path / "val" / "bee" / "b.png").write_bytes(b"-")
+    lossy = suite(unreadable=0.1)
+    (found,) = (item.estimate for item in run(lossy, batch_size=5) if item.metric == "error_2shot")
+    assert (whole.n, found) == (12, mean_of_images(wrong[good]))
+    lost = f"mine: 1 of 12 images could not be read and are left out: {tmp_path.resolve()}/val/bee/b.png"
+    assert lossy.remarks()[-1] == lost
+    with pytest.raises(UserError, match=r"^transfer set mine: 1 of 12 images could not be read, more than 0\.001 of"):
+        run(suite())
+    with pytest.raises(ValueError, match=r"suite\.unreadable=1 must be"):
+        suite(unreadable=1)
+    for copy in "abcd":
+        (tmp_path / "train" / "bee" / f"{copy}.png").write_bytes(b"-")
+    with pytest.raises(UserError, match=r"^transfer set mine: .*train/bee/.\.png is not a readable image"):
+        run(suite(unreadable=0.1))
 
 
 def test_features_are_taken_anew_where_something_changed() -> None:

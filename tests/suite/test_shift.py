@@ -19,11 +19,12 @@ from torch import nn
 
 from fourier_robust.arch.normalize import Normalized
 from fourier_robust.dataset.base import ResidentSplit
+from fourier_robust.dataset.clip_frames import FrameTree
 from fourier_robust.dataset.clips import FrameArray
 from fourier_robust.dataset.imagefolder import ImageFolder
 from fourier_robust.dataset.imagenet import ImageNet
 from fourier_robust.dataset.label_space import by_name
-from fourier_robust.dataset.shift_imagenet import WnidTree
+from fourier_robust.dataset.shift_imagenet import TinyImageNetC, WnidTree
 from fourier_robust.dataset.shift_own import OwnSplit
 from fourier_robust.dataset.shifted import WHOLE, Cell, Checked, Parts
 from fourier_robust.dataset.wnids import IMAGENET_A, WNIDS
@@ -305,6 +306,72 @@ def test_a_few_damaged_files_are_left_out(tmp_path: Path) -> None:
         (tmp_path / "r" / name).write_bytes(b"-")
     with pytest.raises(UserError, match="5 of 5 images could not be read"):
         measured(0.99)
+
+
+class Twos(nn.Module):
+    """Class 1 for images of an odd grey level, else class 0."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        odd = (images[:, 0, 0, 0] * 255).round() % 2
+        return torch.stack([1 - odd, odd, 0 * odd], 1)
+
+
+def test_damaged_files_of_one_corruption_are_left_out_of_its_means(tmp_path: Path) -> None:
+    """Two classes with two images each, level n in cell after cell; a mean takes what can be read in all its cells."""
+    wnids = WNIDS[:2]
+    root = tmp_path / "Tiny-ImageNet-C"
+    for corruption in ("fog", "snow"):
+        for severity in range(1, 6):
+            for place, wnid in enumerate(wnids):
+                picture(root / corruption / str(severity) / wnid / "a.png", level=place, size=(8, 8))  # right
+                picture(root / corruption / str(severity) / wnid / "b.png", level=1, size=(8, 8))  # the first wrong
+    (root / "fog" / "1" / wnids[0] / "b.png").write_bytes(b"-")
+    (root / "snow" / "3" / wnids[1] / "a.png").write_bytes(b"-")
+    reader = TinyImageNetC(str(tmp_path), num_workers=0)
+    suite = Shift({"c": reader}, {"wnids": ["c"]}, unreadable=0.25)
+    found = run(suite, Known(wnids, 8, "mine"), Twos())
+    shown = {item.condition.key: (item.estimate.value, item.estimate.n) for item in found if item.metric != "gap"}
+    assert shown["c-fog-1"] == (0, 3)
+    assert shown["c-fog-2"] == (1 / 4, 4)
+    assert shown["c-snow-3"] == (pytest.approx(1 / 3), 3)
+    assert shown["c-fog"] == (0, 3)
+    assert shown["c-snow"] == (pytest.approx(1 / 3), 3)
+    assert shown["c-common2of15"] == (0, 2)
+    lost = "1 of 4 images could not be read and are left out"
+    assert suite.remarks()[-2:] == [
+        f"c-snow-3: {lost}: {root}/snow/3/{wnids[1]}/a.png",
+        f"c-fog-1: {lost}: {root}/fog/1/{wnids[0]}/b.png",
+    ]
+    with pytest.raises(UserError, match=r"1 of 4 images could not be read, more than 0\.2 of them.*snow/3/.*/a\.png"):
+        run(Shift({"c": reader}, {"wnids": ["c"]}, unreadable=0.2), Known(wnids, 8, "mine"), Twos())
+    for corruption, name in (("fog", f"{wnids[0]}/a.png"), ("snow", f"{wnids[1]}/b.png")):
+        (root / corruption / "4" / name).write_bytes(b"-")
+    with pytest.raises(UserError, match=r"^c: no image or clip could be read in each of its parts$"):
+        run(suite, Known(wnids, 8, "mine"), Twos())
+
+
+def test_a_damaged_frame_takes_its_clip_with_it(tmp_path: Path) -> None:
+    """Flip rates of three clips: none, all, half; a frame of the second is damaged in one of two perturbations."""
+    wnids, root = WNIDS[:3], tmp_path / "ImageNet-P"
+    for name in ("tilt", "scale"):
+        for wnid, levels in zip(wnids, ((2, 2, 2, 2, 2), (1, 2, 1, 2, 1), (1, 1, 2, 2, 1)), strict=True):
+            for number, level in enumerate(levels):
+                picture(root / name / wnid / "clip" / f"{number}.png", level=level, size=(8, 8))
+    (root / "tilt" / wnids[1] / "clip" / "3.png").write_bytes(b"-")
+    suite = Shift({"p": FrameTree(str(tmp_path), num_workers=0)}, {"wnids": ["p"]}, unreadable=0.1)
+    found = run(suite, Known(wnids, 8, "mine"), Twos(), 4)
+    rates = {item.condition.corruption: item.estimate for item in found if item.metric == "flip_rate"}
+    assert (rates["tilt"].value, rates["tilt"].n) == (0.25, 2)
+    assert (rates["scale"].value, rates["scale"].n) == (0.5, 3)
+    assert (rates["common2of10"].value, rates["common2of10"].n) == (0.25, 2)
+    lost = f"1 of 15 images could not be read and their clips are left out: {root}/tilt/{wnids[1]}/clip/3.png"
+    assert suite.remarks()[-1] == f"p-tilt: {lost}"
+    with pytest.raises(UserError, match=r"1 of 15 images could not be read, more than 0\.05 of them"):
+        run(
+            Shift({"p": FrameTree(str(tmp_path), num_workers=0)}, {"wnids": ["p"]}, unreadable=0.05),
+            Known(wnids, 8),
+            Twos(),
+        )
 
 
 GONE = Given(Checked(PETS), {}, "no folder /data/gone; unpack it there")
