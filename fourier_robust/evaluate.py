@@ -209,8 +209,10 @@ def _ask_all(at: Setting, suite: Any) -> Answer:
     def write() -> None:
         of_all = f"of {len(suite.parts)} suites"
         try:
-            if rows:
+            if rows and not ((failed or elsewhere) and record.has_rows()):
                 _write_all(suite, rows, record, receipt)
+            elif rows:
+                print(f"\nleft as it was, for it may have more rows: {record.folder}")
         except Busy as error:
             if failed:
                 raise UserError(f"{len(failed)} {of_all} stopped: {', '.join(failed)}; and {error}") from error

@@ -109,6 +109,10 @@ class EvalRecord:
         subject = found.get("checkpoint") if isinstance(found, dict) else None
         return found if isinstance(subject, dict) and subject.get("sha256") == self.checkpoint.sha256 else {}
 
+    def has_rows(self) -> bool:
+        """Whether an earlier launch left rows here, of the same weights."""
+        return bool(self._before()) and (self.folder / "results.csv").exists()
+
     def predictions(self, limit: int, precision: str) -> PredictionCache:
         """What all suites of this checkpoint share, up to `limit` bytes."""
         return PredictionCache(self.folder.parent / "predictions", limit, lambda data: self.identity(data, precision))

@@ -29,7 +29,7 @@ PROCESSES = ("device.name=cpu", "device.threads=1", "device.keep_blocks=false")
 
 
 def held(folder: Path) -> Claim:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     return Claim(folder)
 
 
@@ -119,6 +119,11 @@ def test_all_measures_what_is_free_and_names_what_is_not(
     evaluate_tiny(folder, *settings)
     assert json.loads((folder / "eval/all/eval.json").read_text())["not_measured"] == {}
     assert none_left(folder)
+    whole = (folder / "eval/all/results.csv").read_bytes()
+    with held(folder / "eval/clean"), pytest.raises(Busy, match="another process measures 1 of 2 suites: clean"):
+        evaluate_tiny(folder, *settings)
+    assert (folder / "eval/all/results.csv").read_bytes() == whole
+    assert f"left as it was, for it may have more rows: {folder}/eval/all" in capsys.readouterr().out
 
 
 def test_all_of_them_held_writes_nothing(train_tiny: Train, evaluate_tiny: Evaluate) -> None:
