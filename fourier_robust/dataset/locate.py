@@ -68,6 +68,11 @@ def text_of(path: Path) -> str:
         raise UserError(f"{path} is damaged: it cannot be read as text ({error}); fetch it again") from None
 
 
+def leaves(path: str) -> bool:
+    """Whether `path`, which a file lists as relative to a folder, may lie outside of it."""
+    return path.startswith("/") or ".." in path.split("/")
+
+
 def subfolders(folder: Path) -> tuple[str, ...]:
     """Names of the folders in `folder`, sorted by code point as every ImageFolder reader does; hidden ones left out."""
     with os.scandir(folder) as entries:

@@ -11,7 +11,16 @@ from fourier_robust.dataset.arguments import at_least, exactly, rgb_constants
 from fourier_robust.dataset.base import ResidentSplit
 from fourier_robust.dataset.crops import CentreCrop
 from fourier_robust.dataset.holdout import stratified_holdout
-from fourier_robust.dataset.locate import ImageFiles, image_files, labelled, missing, places, subfolders
+from fourier_robust.dataset.locate import (
+    ImageFiles,
+    image_files,
+    labelled,
+    leaves,
+    missing,
+    places,
+    subfolders,
+    text_of,
+)
 from fourier_robust.dataset.streaming import StreamingSplit, worker_count
 from fourier_robust.errors import UserError
 
@@ -67,7 +76,7 @@ class TinyImageNet:
         folder = self._folder("wnids.txt", "train", "val")
         if (folder / "wnids.txt").is_file():
             source = folder / "wnids.txt"
-            names = tuple(sorted(source.read_text().split()))
+            names = tuple(sorted(text_of(source).split()))
         else:
             source = folder / ("train" if (folder / "train").is_dir() else "val")
             names = subfolders(source)
@@ -103,10 +112,10 @@ class TinyImageNet:
             raise missing("Tiny-ImageNet labels", (table.name,), (folder,), "unpack the official archive again")
         place = {wnid: label for label, wnid in enumerate(self.class_names)}
         files = []
-        for line in table.read_text().splitlines():
+        for line in text_of(table).splitlines():
             image, wnid, *_ = [*line.split("\t"), ""]
             path = folder / "images" / image
-            if wnid not in place or not path.is_file():
+            if wnid not in place or leaves(image) or not path.is_file():
                 raise UserError(f"{table} is damaged: no image or no class for its line {line!r}; fetch it again")
             files.append((place[wnid], f"images/{image}", path.stat().st_size))
         if not files:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from fourier_robust.dataset.crops import CentreCrop
 from fourier_robust.dataset.holdout import stratified_holdout
-from fourier_robust.dataset.locate import ImageFiles, image_files, labelled, places, subfolders, text_of
+from fourier_robust.dataset.locate import ImageFiles, image_files, labelled, leaves, places, subfolders, text_of
 from fourier_robust.dataset.readable import FileSplit
 from fourier_robust.dataset.streaming import worker_count
 from fourier_robust.dataset.tiny_imagenet import TinyImageNet
@@ -214,13 +214,15 @@ def named_files(folder: Path, named: Named, names: Sequence[str]) -> ImageFiles:
     """Files below `folder` with the names of their classes, sorted by class, then by path.
 
     Raises:
-        UserError: none at all, or one that is not there.
+        UserError: none at all, or one that is not there, or not below `folder`.
     """
     if not named:
         raise UserError(f"no image is listed for {folder}")
     place = {name: label for label, name in enumerate(names)}
     files = []
     for path, name in named:
+        if leaves(path):
+            raise UserError(f"{folder}: {path} is listed, which lies outside")
         try:
             files.append((place[name], path, os.stat(folder / path).st_size))
         except OSError:

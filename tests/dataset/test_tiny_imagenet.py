@@ -104,13 +104,15 @@ def test_another_number_of_classes(tmp_path):
     [
         ("val_0.png\tn99\n", "line 'val_0"),
         ("val_77.png\tn02\n", "line 'val_77"),
+        ("../images/val_0.png\tn02\n", "line '../images/val_0"),
+        (b"val_0.png\t\xff\n", "it cannot be read as text"),
         ("val_0.png", "line"),
         ("", "is empty"),
     ],
 )
 def test_damaged_annotations(tmp_path, table, said):
     base = write(tmp_path, True)
-    (base / "val" / "val_annotations.txt").write_text(table)
+    (base / "val" / "val_annotations.txt").write_bytes(table.encode() if isinstance(table, str) else table)
     with pytest.raises(UserError, match=said):
         tiny(tmp_path).split("test")
 

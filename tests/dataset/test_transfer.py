@@ -158,6 +158,10 @@ def test_lists_that_do_not_fit(tmp_path: Path) -> None:
         listed(root, "rest", ["one.png a", "two.png b"], ["one.png a"]).read(CROP)
     with pytest.raises(UserError, match=r"three\.png is listed, but not there"):
         listed(root, "rest", ["one.png a", "three.png b"], ["one.png a"]).read(CROP)
+    picture(root / "other.png", 3)
+    for outside in ("../other.png", str(root / "other.png")):
+        with pytest.raises(UserError, match=r"other\.png is listed, which lies outside"):
+            listed(root, "rest", ["one.png a", f"{outside} b"], ["one.png a"]).read(CROP)
     with pytest.raises(UserError, match=r"no class in its line 'one\.png'"):
         listed(root, "rest", ["one.png"], ["one.png a"]).read(CROP)
     (root / "train.txt").write_text("one.png a\ntwo.png b\n")
