@@ -22,11 +22,14 @@ class Split(Protocol):
 
     Attributes:
         labels: (N,) int64 on the CPU.
-        identity: hex SHA-256 of what was read (pixels and labels, or file list), for receipts.
     """
 
     labels: torch.Tensor
-    identity: str
+
+    @property
+    def identity(self) -> str:
+        """Hex SHA-256 of what is read (pixels and labels, or files), for receipts."""
+        ...
 
     def __len__(self) -> int: ...
 

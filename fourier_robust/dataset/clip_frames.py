@@ -150,6 +150,12 @@ def _frames(folder: Path) -> dict[str, list[tuple[str, int]]]:
         raise UserError(
             f"{folder} holds clips of {lengths[shortest]} ({shortest}) and {lengths[longest]} frames ({longest})"
         )
+    numbers = {clip: sorted(number for number, *_ in frames) for clip, frames in clips.items()}
+    first = next(iter(numbers))
+    odd = next((clip for clip, own in numbers.items() if own != numbers[first]), None)
+    if odd is not None:
+        lacking = min(set(numbers[first]) ^ set(numbers[odd]))
+        raise UserError(f"{folder}: {first} and {odd} hold frames of other numbers, e.g. {lacking}: one is incomplete")
     return {clip: [(path, size) for _, path, size in sorted(frames)] for clip, frames in sorted(clips.items())}
 
 

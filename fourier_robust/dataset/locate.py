@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 
 from fourier_robust.errors import UserError
+from fourier_robust.run.identity import identity_of
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's list
 _THREADS = 16  # a listing waits for the disk, not for the CPU
@@ -39,10 +39,9 @@ class ImageFiles(NamedTuple):
         return ImageFiles(self.folder, self.paths[rows], self.sizes[rows], self.labels[index])
 
     def identity(self) -> str:
-        """SHA-256 (hex) over sorted relative paths and file sizes: cheap, and blind to a change that keeps both."""
+        """See `identity_of`."""
         order = np.argsort(self.paths, kind="stable")
-        lines = [b"%s %d\n" % (self.paths[i], self.sizes[i]) for i in order]
-        return hashlib.sha256(b"".join(lines)).hexdigest()
+        return identity_of(self.folder, [(bytes(self.paths[i]), int(self.sizes[i])) for i in order])
 
 
 def places(root: str, folders: Sequence[str]) -> tuple[Path, ...]:
@@ -85,7 +84,15 @@ def _images_below(folder: str) -> Iterator[tuple[str, int]]:
             if entry.is_dir():
                 yield from _images_below(entry.path)
             elif entry.name.lower().endswith(IMAGE_SUFFIXES):
-                yield entry.path, entry.stat().st_size
+                try:
+                    yield entry.path, entry.stat().st_size
+                except OSError:  # a link to nowhere: gone, as its reader says, and counts
+                    yield entry.path, 0
+
+
+def images_below(folder: Path) -> set[str]:
+    """Paths, relative to `folder`, of all images at any depth below it."""
+    return {path[len(str(folder)) + 1 :] for path, _ in _images_below(str(folder))}
 
 
 def labelled(folder: Path, files: Sequence[tuple[str, int, int]]) -> ImageFiles:

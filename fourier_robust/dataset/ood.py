@@ -43,16 +43,21 @@ class Reader(Protocol):
 
 
 class ExactSize:
-    """A `Crop` that lets images of one size pass and refuses all others."""
+    """A `Crop` that lets images of one size pass and refuses all others.
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    Args:
+        size: pixels per side.
+        why: the setting that asks for it, for the message.
+    """
+
+    def __init__(self, size: int, why: str = "") -> None:
+        self.size, self._why = size, f" ({why})" if why else ""
 
     def __call__(self, image: Image.Image, generator: torch.Generator) -> Image.Image:
         """`image` as it is."""
         if image.size != (self.size, self.size):
             width, height = image.size
-            raise ValueError(f"{width}x{height} pixels, the model takes {self.size}x{self.size} (suite.resize=0)")
+            raise ValueError(f"{width}x{height} pixels, the model takes {self.size}x{self.size}{self._why}")
         return image
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 import torch
+from PIL import Image
 
 from fourier_robust.dataset.base import Batch
 from fourier_robust.dataset.crops import Crop
@@ -53,6 +54,14 @@ class FileSplit(StreamingSplit):
         """Whether its files are of one size, and taken as they are."""
         return isinstance(self.crop, ExactSize)
 
+    def misfits(self, place: int) -> bool:
+        """Whether the file there is an image of a size that is refused, and not damaged."""
+        try:
+            with Image.open(self.files.folder / os.fsdecode(self.files.paths[place])) as image:
+                return self.ready and image.size != (self.crop.size,) * 2
+        except (OSError, ValueError, Image.DecompressionBombError):
+            return False
+
 
 class Readable:
     """The images of a split, some of which may be unreadable.
@@ -82,7 +91,7 @@ class Readable:
         """As `StreamingSplit.each`; unreadable images keep their place, with the label `UNREADABLE`.
 
         Raises:
-            UserError: too many are unreadable, or a worker that decodes died.
+            UserError: too many are unreadable, one has a size that is refused, or a worker that decodes died.
         """
         left, bad = self._order, 0
         while len(left):
@@ -126,6 +135,8 @@ class Readable:
             try:
                 of_crops = list(alone.each(self._crops, 1, place[None]))
             except UserError:
+                if self._split.misfits(int(place)):
+                    raise
                 continue
             labels[row] = of_crops[0].labels[0].cpu()
             for images, one in zip(pixels, of_crops, strict=True):

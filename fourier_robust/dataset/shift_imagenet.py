@@ -15,7 +15,7 @@ from fourier_robust.dataset.base import Dataset
 from fourier_robust.dataset.corrupted import COMMON, NAMES, ImageNetCRelease, available_tree
 from fourier_robust.dataset.crops import Crop
 from fourier_robust.dataset.label_space import by_name, model_classes, need_wnids, without_images
-from fourier_robust.dataset.locate import ImageFiles, image_files, places, subfolders
+from fourier_robust.dataset.locate import ImageFiles, image_files, images_below, places, subfolders
 from fourier_robust.dataset.readable import FileSplit
 from fourier_robust.dataset.shifted import Cell, Checked, Parts
 from fourier_robust.dataset.streaming import worker_count
@@ -143,8 +143,8 @@ class TinyImageNetC:
 
     Its images were cut anew from ImageNet: the n-th is not a corrupted n-th test image (hendrycks/robustness issue
     39), so no difference to clean images is given. Checked: exactly the model's 200 class folders in every cell, which
-    the ``frost`` of Zenodo 2536630 fails (issue 60: 1000 classes), and all five severities; another number of images
-    is a remark.
+    the ``frost`` of Zenodo 2536630 fails (issue 60: 1000 classes), all five severities, and the same images in all
+    cells; another number of them than the release's is a remark.
 
     Args:
         root: data folder.
@@ -186,8 +186,7 @@ class TinyImageNetC:
         model = model_classes(inside)
         need_wnids(model, str(self._root))
         cells = tuple(Cell(name, severity) for name in names for severity in _SEVERITIES)
-        for cell in cells:
-            self._check_folders(cell, model)
+        self._check_files([self._check_folders(cell, model) for cell in cells])
         common = tuple(name for name in COMMON if name in names)
         mean = "common15" if common == COMMON else f"common{len(common)}of{len(COMMON)}"
         said = ("Tiny-ImageNet-C: cut anew from ImageNet, not from the clean test images, so no gap to them",)
@@ -199,16 +198,27 @@ class TinyImageNetC:
         name, severity = str(cell.corruption), int(cell.severity or 0)
         return ImageNetCRelease(str(self._root), name, severity, inside.size, classes, device, self._num_workers)
 
-    def _check_folders(self, cell: Cell, model: Sequence[str]) -> None:
+    def _check_folders(self, cell: Cell, model: Sequence[str]) -> Path:
+        """The folder of `cell`, which holds the model's classes."""
         parent = next(iter(sorted(self._root.glob(f"*/{cell.corruption}"))), self._root / str(cell.corruption))
         folder = parent / str(cell.severity)
         found = subfolders(folder) if folder.is_dir() else ()
         if set(found) == set(model):
-            return
+            return folder
         reason = f"{folder} holds {len(found)} class folders, not the model's {len(model)}"
         if cell.corruption == "frost" and len(found) > len(model):
             reason += ": the frost of Zenodo 2536630, which is broken; take that of Zenodo 8206060"
         raise UserError(f"{reason}; suite.readers.tiny_imagenet_c.corruptions=[...] leaves a corruption out")
+
+    def _check_files(self, cells: Sequence[Path]) -> None:
+        """The same images in all cells: each one's errors are averaged over them."""
+        first = images_below(cells[0])
+        for folder in cells[1:]:
+            files = images_below(folder)
+            odd = sorted(files ^ first)
+            if len(files) != len(first) or 0 < len(odd) < len(files):  # other names throughout are another scheme
+                where = "is not in all cells" if odd[0] in files else "is missing"
+                raise UserError(f"{folder}: {odd[0]} {where} ({len(odd)} such files): the release is incomplete")
 
     @property
     def _root(self) -> Path:

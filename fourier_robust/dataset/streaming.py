@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -56,7 +57,6 @@ class StreamingSplit:
         decoder: Decoder = "pillow",
     ) -> None:
         self.labels = files.labels
-        self.identity = files.identity() + ("" if decoder == "pillow" else f"+{decoder}")
         self._files = files
         self._crop = crop
         self._device = torch.device(device)
@@ -65,6 +65,11 @@ class StreamingSplit:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def identity(self) -> str:
+        """Of the files, and of what decodes them; see `identity_of`."""
+        return self._files.identity() + ("" if self._decoder == "pillow" else f"+{self._decoder}")
 
     def batches(
         self, batch_size: int, order: torch.Tensor | None = None, seed: int = 0, drop_last: bool = False

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from fourier_robust.dataset.readable import UNREADABLE
 from fourier_robust.engine.distributed import Team
 from fourier_robust.engine.predict import Precision, predict, predict_each
 from fourier_robust.errors import UserError
@@ -143,7 +144,10 @@ class Survey:
         return source
 
     def _take(self, condition: Any, source: Any, how: int, columns: Columns) -> None:
-        """In the first process: keep one condition, once those in front of it are kept."""
+        """In the first process: keep one condition, once those in front of it are kept.
+
+        One with unreadable images is not stored: the next launch looks whether they were replaced.
+        """
         summarise = getattr(self.suite, "summarise", lambda logits, labels, *_: outcome(logits, labels))
         if how == STORED or self.own_passes:
             found = self.kind(*columns)
@@ -154,6 +158,8 @@ class Survey:
         self.outcomes[condition] = found
         self.bar.update()
         self.measured += how == PASSED
+        if (found.label == UNREADABLE).any():
+            return
         if how == PASSED and not self.own_passes:
             self.known.save(source.identity, {"logits": columns[0].numpy(), "labels": columns[1].numpy()})
         if how != STORED:

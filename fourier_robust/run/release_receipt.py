@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from fourier_robust.errors import UserError
+from fourier_robust.run.identity import identity_of
 from fourier_robust.run.provenance import provenance
 from fourier_robust.run.results import write_receipt
 
@@ -37,13 +38,12 @@ def read_receipt(folder: Path) -> dict[str, Any] | None:
 
 
 def identity(path: Path) -> str:
-    """SHA-256 (hex): of a file's bytes; of a folder's sorted relative paths and file sizes, as tree readers have it."""
+    """SHA-256 (hex): of a file's bytes; of a folder as tree readers have it, see `identity_of`."""
     if path.is_file():
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     found = sorted(os.path.join(parent, name) for parent, _, names in os.walk(os.fsencode(path)) for name in names)
-    lines = [name[len(os.fsencode(path)) + 1 :] + b" %d\n" % os.stat(name).st_size for name in found]
-    return hashlib.sha256(b"".join(lines)).hexdigest()
+    return identity_of(path, [(name[len(os.fsencode(path)) + 1 :], os.stat(name).st_size) for name in found])
 
 
 class ReleaseReceipt:

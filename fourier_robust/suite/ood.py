@@ -225,7 +225,7 @@ class OutOfDistribution:
 
     def _crop_of(self, dataset: Dataset) -> Crop:
         if self.resize == 0:
-            return ExactSize(dataset.size)
+            return ExactSize(dataset.size, "suite.resize=0")
         if self.resize is None:
             own: Crop | None = getattr(dataset, "test_crop", None)
             return own or CentreCrop(dataset.size, dataset.size)

@@ -134,6 +134,13 @@ def test_frames_are_ordered_by_number(tmp_path: Path) -> None:
         list(reader.split(Known(MODEL.class_names, size=64), Cell("tilt"), CROP, "cpu").batches(4))
 
 
+def test_clips_of_other_frame_numbers_are_refused(tmp_path: Path) -> None:
+    frames(tmp_path, "tilt")
+    frames(tmp_path, "tilt", "n02124075/b", range(2, 13))
+    with pytest.raises(UserError, match=r"n01440764/a and n02124075/b hold frames of other numbers, e\.g\. 1: one is"):
+        FrameTree(str(tmp_path), num_workers=0).check(MODEL)
+
+
 def test_flip_rates_of_alexnet_are_for_all_ten(tmp_path: Path) -> None:
     """Listed to two decimals as percent by the facts of the release: both lists agree."""
 

@@ -11,6 +11,7 @@ from dataset.shift_layouts import picture
 from fourier_robust.dataset import readable
 from fourier_robust.dataset.crops import CentreCrop
 from fourier_robust.dataset.locate import image_files
+from fourier_robust.dataset.ood import ExactSize
 from fourier_robust.dataset.readable import UNREADABLE, FileSplit, Readable
 from fourier_robust.errors import UserError
 
@@ -64,6 +65,24 @@ def test_too_many_are_refused(split: FileSplit) -> None:
         list(Readable(split, order, 0.0).batches(4))
     with pytest.raises(UserError, match=r"3 of 12 images could not be read.*a/03\.png, .*b/07\.png"):
         many.left_out(torch.tensor([0, 0, 0, -2, 0, 0, 1, -2, -2, 1, 1, 1]))  # of an earlier launch
+
+
+def test_a_link_to_nowhere_counts_as_unreadable(split: FileSplit, tmp_path: Path) -> None:
+    (tmp_path / "a/00.png").unlink()
+    (tmp_path / "a/00.png").symlink_to(tmp_path / "gone.png")
+    files = image_files(tmp_path, ("a", "b"))
+    labels = [
+        one.labels for one in Readable(FileSplit(files, split.crop, num_workers=0), torch.arange(5), 0.4).batches(5)
+    ]
+    assert labels[0].tolist() == [UNREADABLE, 0, 0, UNREADABLE, 0]
+
+
+def test_a_size_that_is_refused_is_no_damage(tmp_path: Path) -> None:
+    for number, size in enumerate(((8, 8), (8, 8), (9, 8))):
+        picture(tmp_path / "a" / f"{number}.png", size=size)
+    exact = FileSplit(image_files(tmp_path, ("a",)), ExactSize(8), num_workers=0)
+    with pytest.raises(UserError, match=r"a/2\.png is not a readable image: 9x8 pixels, the model takes 8x8; replace"):
+        list(Readable(exact, torch.arange(3), 0.5).batches(2))
 
 
 def test_another_trouble_stays_one(split: FileSplit, monkeypatch: pytest.MonkeyPatch) -> None:

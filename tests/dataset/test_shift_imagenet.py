@@ -201,3 +201,18 @@ def test_tiny_of_another_size_is_refused(tiny_c: Path) -> None:
     read = TinyImageNetC(str(tiny_c), num_workers=0)
     with pytest.raises(UserError, match="32x32, not 64x64"):
         read.split(Known(TINY.class_names, size=64), Cell("fog", 1), CROP, "cpu")
+
+
+def test_a_tiny_release_that_lacks_a_file_is_refused_before_any_pass(tiny_c: Path) -> None:
+    gone = tiny_c / "Tiny-ImageNet-C" / "fog" / "4" / "n04067472" / "a.JPEG"
+    gone.unlink()
+    picture(gone.with_name("b.JPEG"))
+    picture(gone.with_name("c.JPEG"))
+    with pytest.raises(UserError, match=r"fog/4: n04067472/a\.JPEG is missing \(3 such files\): the release is"):
+        TinyImageNetC(str(tiny_c), num_workers=0).check(TINY)
+    gone.with_name("c.JPEG").unlink()
+    with pytest.raises(UserError, match=r"fog/4: n04067472/a\.JPEG is missing \(2 such files\)"):
+        TinyImageNetC(str(tiny_c), num_workers=0).check(TINY)
+    for path in (tiny_c / "Tiny-ImageNet-C" / "fog" / "4").rglob("*.JPEG"):
+        path.rename(path.with_name("own.JPEG"))
+    TinyImageNetC(str(tiny_c), num_workers=0).check(TINY)  # a scheme of names of its own

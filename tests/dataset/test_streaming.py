@@ -14,6 +14,7 @@ from fourier_robust.dataset.crops import CentreCrop, RandomResizedCrop
 from fourier_robust.dataset.locate import ImageFiles, image_files
 from fourier_robust.dataset.streaming import StreamingSplit, worker_count
 from fourier_robust.errors import UserError
+from fourier_robust.run.identity import identity_of
 
 
 @pytest.fixture
@@ -210,6 +211,26 @@ def test_a_dead_worker_is_one_line(files):
 
     with pytest.raises(UserError, match=r"a worker .* died .*dataset\.num_workers=0"):
         list(StreamingSplit(files, Deadly(), num_workers=1).batches(4))
+
+
+def test_identity_is_of_the_bytes_of_up_to_64_files(tmp_path):
+    for number in range(200):
+        Image.new("L", (2, 2), number).save(tmp_path / f"{number:03}.bmp")
+    listed = sorted((path.name.encode(), path.stat().st_size) for path in tmp_path.iterdir())
+    assert len({size for _, size in listed}) == 1
+    first = identity_of(tmp_path, listed)
+    seen = set()
+    for number in range(200):
+        path = tmp_path / f"{number:03}.bmp"
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + b"\xff")
+        if identity_of(tmp_path, listed) != first:
+            seen.add(number)
+        path.write_bytes(whole)
+    assert len(seen) == 64
+    assert {0, 199} < seen
+    assert identity_of(tmp_path, listed) == first
+    assert identity_of(tmp_path, []) == identity_of(tmp_path / "gone", [])
 
 
 def test_identity_is_of_paths_and_sizes(files, tmp_path):
