@@ -25,6 +25,8 @@ def main() -> None:
 def train(config: dict[str, Any], names: dict[str, str]) -> Outcome:
     """One training run: resumes what an earlier launch left, reports what is already done.
 
+    A run that is done, but whose checkpoint is gone or damaged, goes on as one that was stopped does.
+
     Args:
         config: resolved and checked.
         names: of dataset, arch, aug and reg, for the run folder and the rows.
@@ -39,9 +41,10 @@ def train(config: dict[str, Any], names: dict[str, str]) -> Outcome:
     """
     from fourier_robust.cli import build
     from fourier_robust.run.folder import RunFolder
+    from fourier_robust.run.seal import whole
 
     folder = RunFolder.of(Path(config["paths"]["output_dir"]), names, config["seed"], config)
-    if config["resume"] and folder.status() == "done":
+    if config["resume"] and folder.status() == "done" and whole(folder.checkpoint):
         _check_data(config, folder)
         print(f"already done: {folder.path}")
         return Outcome("skipped", folder.path)
@@ -96,6 +99,7 @@ def _train(config: dict[str, Any], names: dict[str, str], folder: Any, device: A
 
         def take() -> TrainRecord:
             held = stack.enter_context(folder.claimed()).held
+            stack.enter_context(folder.noting(held))
             return TrainRecord(folder, config, text, names, dataset.class_names, resume, held)
 
         record = team.first_does(take) or TrainRecord(folder, config, text, names, dataset.class_names, resume)
@@ -117,6 +121,9 @@ def _train(config: dict[str, Any], names: dict[str, str], folder: Any, device: A
             stack.enter_context(stop_on_signals())
         steps = trainer.epochs * (len(splits[0]) // trainer.batch_size)
         images = {"train": len(splits[0]), "val": len(splits[1]) if splits[1] else 0}
+        moved = record.supersede()
+        if moved:
+            print(f"    what was measured on the model that was here before is in {moved}")
         record.begin(_identities(splits), code, images=images, steps=steps, processes=_processes(config, team))
         started = time.perf_counter()
         try:
@@ -151,13 +158,13 @@ def _check_data(config: dict[str, Any], folder: Any) -> None:
     """
     from omegaconf import OmegaConf
 
-    from fourier_robust.cli import build_dataset
-    from fourier_robust.run.train_record import same_data
-
     path = folder.path / "config.yaml"
     stored = OmegaConf.to_container(OmegaConf.load(path)) if path.exists() else {}
     before = stored.get("dataset", {}) if isinstance(stored, dict) else {}
     if before.get("root") != config["dataset"].get("root"):
+        from fourier_robust.cli import build_dataset
+        from fourier_robust.run.train_record import same_data
+
         found = _identities(_splits(build_dataset(config), "cpu"))
         same_data(folder, found, folder.read_json("run.json").get("launches", []))
 

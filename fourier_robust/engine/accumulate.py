@@ -30,7 +30,7 @@ class MicroBatches:
     Args:
         model: whose gradients add up.
         size: images per part (of all views together), or ``auto``: the whole batch; where that runs out of memory,
-            half of it, from then on.
+            half of it, from then on, with a warning if the model has BatchNorm layers.
         context: precision of the forward pass.
     """
 
@@ -40,6 +40,7 @@ class MicroBatches:
         self.model, self.context = model, context
         self.size = None if size == "auto" else size
         self.halves = size == "auto"
+        self._warned = False
 
     def backward(
         self,
@@ -80,6 +81,9 @@ class MicroBatches:
                     one.copy_(before)
             free()
             print(f"warning: out of memory with {size} images at once: {self.size} from here on", flush=True)
+            if batch_norms(self.model) and not self._warned:
+                self._warned = True
+                print("warning: BatchNorm sees parts of the batch now: the result is not that of the whole", flush=True)
 
     def _pass(
         self,

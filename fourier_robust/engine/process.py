@@ -48,7 +48,8 @@ class Device:
         sync_batch_norm: BatchNorm over the images of all processes in training, instead of those of each; CUDA only.
         micro_batch: images of a training batch that go through the network at a time (on each process), their
             gradients adding up: for less memory. ``auto`` takes all, and half as many whenever memory runs out. With
-            BatchNorm its statistics are those of so many images; without it the result is the same but for rounding.
+            BatchNorm its statistics are those of so many images (a warning says so); without it the result is the same
+            but for rounding. run.json has the size that ``auto`` came to.
 
     Raises:
         ValueError: a number out of its range.

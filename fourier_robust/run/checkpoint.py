@@ -25,11 +25,10 @@ from safetensors.torch import save as save_tensors
 
 from fourier_robust.errors import UserError
 from fourier_robust.run.atomic import also_as, write_bytes
+from fourier_robust.run.seal import sealed, unchanged
 
 FORMAT = 1
 PREVIOUS = "previous.pt"
-SEAL = b"\nsha256 "  # at the end of a state file, then the hex digest of all that is before; torch does not mind it
-_SEALED = len(SEAL) + 64
 WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder.")
 
 
@@ -82,8 +81,7 @@ def save(
     header = {"format": FORMAT, "weights": name, "sha256": hashlib.sha256(blob).hexdigest(), "meta": described}
     torch.save(header | {"state": dict(state)}, buffer)
     last, previous, coming = folder / "last.pt", folder / PREVIOUS, folder / "next.pt"
-    body = buffer.getvalue()
-    write_bytes(coming, body + SEAL + hashlib.sha256(body).hexdigest().encode())
+    write_bytes(coming, sealed(buffer.getvalue()))
     if before is None:
         previous.unlink(missing_ok=True)
     elif last.exists():
@@ -120,30 +118,12 @@ def _read_pickled(path: Path) -> Any:
         why = f"it holds {named[1]}, and a pickle's code is never run" if named else "or holds code, which is never run"
         raise UserError(f"{path} is not a checkpoint ({why}); save its state dict alone") from None
     except Exception as error:  # of damaged bytes the reader may make anything: IndexError, TypeError ...
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         with path.open("rb") as file:
             zipped = file.read(2) == b"PK"
-        what = "is truncated or damaged" if zipped else "is not a checkpoint"
-        raise UserError(f"{path} {what} ({reason})") from None
-
-
-def _check_seal(path: Path) -> None:
-    """Hold a state file against the SHA-256 at its end: torch reads a flipped bit without a word.
-
-    Files of before the seal have the CRC-32 that archives have, of their contents alone.
-    """
-    content = path.read_bytes()
-    body, seal = content[:-_SEALED], content[-_SEALED:]
-    try:
-        if seal.startswith(SEAL):
-            whole = seal[len(SEAL) :] == hashlib.sha256(body).hexdigest().encode()
-        else:
-            with zipfile.ZipFile(path) as archive:
-                whole = content[-22:-18] == b"PK\5\6" and archive.testzip() is None  # and no part of a seal
-    except Exception:  # see `_read_pickled`
-        whole = False
-    if not whole:
-        raise UserError(f"{path} is truncated or damaged (its bytes are not those that were written)")
+        if not zipped:  # torch's own reason may be advice to run what is in there
+            raise UserError(f"{path} is not a checkpoint (neither an archive of torch.save nor a pickle)") from None
+        reason = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is truncated or damaged ({reason})") from None
 
 
 def _foreign(path: Path, content: Any) -> dict[str, torch.Tensor]:
@@ -215,7 +195,8 @@ def read(path: Path) -> Checkpoint:
     content = _read_pickled(path)
     if not (isinstance(content, dict) and "format" in content and "weights" in content):
         return Checkpoint(path, _foreign(path, content), file_sha256(path), {}, {})
-    _check_seal(path)
+    if not unchanged(path):
+        raise UserError(f"{path} is truncated or damaged (its bytes are not those that were written)")
     if content["format"] != FORMAT:
         raise UserError(f"{path} has checkpoint format {content['format']}, this version reads {FORMAT}")
     named = content["weights"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -9,7 +10,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from fourier_robust.run.claim import Claim
 # What may differ between two launches of the same experiment: where things lie and what runs them.
 LAUNCH_SETTINGS = frozenset({"paths", "device", "resume", "retry"})
 LAUNCH_LEAVES = frozenset({"root", "download", "num_workers"})
+_KINDS = {"state": str, "attempt": int, "launches": list}  # of what is read of status.json and run.json
 
 
 def experiment_hash(config: Mapping[str, Any]) -> str:
@@ -48,6 +50,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._writing = threading.Lock()  # status.json: by the run, and by its heartbeat
+        self._begun = False  # a launch, by this process
 
     @classmethod
     def of(cls, outputs: Path, names: Mapping[str, str], seed: int, config: Mapping[str, Any]) -> RunFolder:
@@ -66,12 +69,12 @@ class RunFolder:
         write_text(self.path / name, json.dumps(content, indent=2) + "\n")
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """The content of `name`, or an empty dict where the file is absent or damaged."""
+        """The content of `name`, or an empty dict where the file is absent or damaged: no JSON, or of odd types."""
         try:
             content = json.loads((self.path / name).read_bytes())
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return {}
-        return content if isinstance(content, dict) else {}
+        return content if _sound(content) else {}
 
     def status(self) -> str | None:
         """``running``, ``done``, ``failed``, ``preempted``, or None for a folder never used."""
@@ -80,7 +83,8 @@ class RunFolder:
     def set_status(self, state: str, **details: Any) -> None:
         """Write status.json; `attempt` counts the launches so far."""
         with self._writing:
-            attempt = int(self.read_json("status.json").get("attempt", 0)) + (state == "running")
+            self._begun |= state == "running"
+            attempt = self.read_json("status.json").get("attempt", 0) + (state == "running")
             about = {"host": socket.gethostname(), "pid": os.getpid(), "time": _now(), "heartbeat": _now()}
             self.write_json("status.json", {"state": state, "attempt": attempt} | about | details)
 
@@ -99,6 +103,32 @@ class RunFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         return Claim(self.path, self.beat)
+
+    @contextlib.contextmanager
+    def noting(self, held: Callable[[], bool]) -> Iterator[None]:
+        """Inside, an error of a launch that has not set the status to ``running`` makes it ``failed``, with the reason.
+
+        Args:
+            held: whether this process still holds the folder; nothing is written once it does not.
+        """
+        try:
+            yield
+        except Exception as error:
+            with contextlib.suppress(OSError):
+                if not self._begun and held():
+                    self.set_status("running")  # counts the launch
+                    self.set_status("failed", reason=f"{type(error).__name__}: {error}")
+            raise
+
+
+def _sound(content: object) -> bool:
+    """Whether what was read of status.json or run.json has the types that were written."""
+    if not isinstance(content, dict):
+        return False
+    if any(key in content and not isinstance(content[key], kind) for key, kind in _KINDS.items()):
+        return False
+    launches = content.get("launches", [])
+    return all(isinstance(one, dict) and isinstance(one.get("data", {}), dict) for one in launches)
 
 
 def _now() -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,7 +31,7 @@ class TrainRecord:
 
     Attributes:
         state: the trainer's state to go on from, or None for a fresh start.
-        warnings: about checkpoints and notes that could not be read.
+        warnings: about checkpoints and notes that are gone or could not be read.
 
     Raises:
         UserError: no checkpoint that is there can be read.
@@ -53,6 +55,7 @@ class TrainRecord:
         self._held = held
         self._saved: int | None = None  # step of the last checkpoint of this launch
         self._weights: str | None = None  # file of the last checkpoint read or saved
+        self._micro_batch: int | None = None  # to which the batch had been halved when this launch last saved
         if resume:
             self._read()
             for name in ("run.json", "status.json"):
@@ -63,6 +66,15 @@ class TrainRecord:
     def step(self) -> int:
         """Global step to go on from; 0 for a fresh start."""
         return int(self.state["step"]) if self.state else 0
+
+    def supersede(self) -> Path | None:
+        """Of a run that starts anew: set aside, whole, what was measured on the model before; its folder, or None."""
+        measured = self.folder.path / "eval"
+        if self.state is not None or not measured.exists():
+            return None
+        aside = self.folder.path / "superseded" / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) / "eval"
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        return measured.rename(aside)
 
     def begin(self, data: Mapping[str, str | None], code: Mapping[str, Any], **details: Any) -> None:
         """Write config.yaml and run.json and mark the run as running.
@@ -91,7 +103,7 @@ class TrainRecord:
         if not self._held():
             raise UserError(f"another process took over {self.folder.path}: nothing more is saved here")
         self._weights = checkpoint.save(self.folder.path, step, weights, state, self.meta, self._weights)
-        self._saved = step
+        self._saved, self._micro_batch = step, state.get("micro_batch")
 
     def write_history(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Rewrite train.csv: one line per finished epoch."""
@@ -109,11 +121,16 @@ class TrainRecord:
             "wall_seconds": round(seconds, 1),
             "peak_memory": peak_memory(device),
         }
+        if self._micro_batch is not None:
+            run["launches"][-1]["micro_batch_reached"] = self._micro_batch
         self.folder.write_json("run.json", run | details)
         self.folder.set_status(state, **details)
 
     def _read(self) -> None:
-        """The last checkpoint; where it is damaged or gone, the one before, with a warning that names it."""
+        """The last checkpoint; where it is damaged or gone, the one before, with a warning that names it.
+
+        Where neither is there, the run starts anew; with a warning if it had been done.
+        """
         last, before = self.folder.checkpoint, self.folder.path / checkpoint.PREVIOUS
         found = None
         if last.exists() or before.exists():
@@ -121,15 +138,19 @@ class TrainRecord:
                 found = checkpoint.read(last)
             except UserError as error:
                 if not before.exists():
-                    raise
+                    raise UserError(f"{error}; there is none before it: resume=false trains anew") from None
                 try:
                     found = checkpoint.read(before)
                 except UserError as other:
-                    raise UserError(f"{error}; nor can the one before be read: {other}") from other
+                    raise UserError(
+                        f"{error}; nor can the one before be read: {other}; resume=false trains anew"
+                    ) from other
                 if last.exists():
                     last.replace(last.with_name("last.pt.damaged"))
                 also_as(before, last)
                 self.warnings.append(f"{error}; going on from the one before, {before.name}")
+        elif self.folder.status() == "done":
+            self.warnings.append(f"the run was done, but {last} is gone, and so is the one before: it is trained anew")
         if found is not None:
             self.state = {"model": found.weights} | found.state
             self._weights = found.beside

@@ -162,10 +162,13 @@ def test_auto_halves_when_memory_runs_out_and_nothing_of_the_attempt_stays(capsy
     said = capsys.readouterr().out
     assert "out of memory with 8 images at once: 4 from here on" in said
     assert "out of memory with 4 images at once: 2 from here on" in said
+    assert said.count("warning: BatchNorm sees parts of the batch now") == 1
+    assert [state["micro_batch"] for state in parts.states[:1]] == [2]
     dry = Run(ALONE, micro_batch="auto")
     dry.job.model = Dry(dry.job.model, 0)
     with pytest.raises(UserError, match="out of memory with a single image"):
         SETTINGS.fit(dry.job)
+    assert "BatchNorm" not in capsys.readouterr().out
 
 
 def test_without_asking_training_stops() -> None:

@@ -91,6 +91,16 @@ def test_not_a_checkpoint(tmp_path: Path, content: bytes) -> None:
         checkpoint.read(path)
 
 
+@pytest.mark.parametrize("content", [bytes(5000), b"", b"hello, no checkpoint"])
+def test_what_is_no_archive_gets_no_advice_to_run_it(tmp_path: Path, content: bytes) -> None:
+    """A file of zeros, as a loss of power leaves it, is an old archive to torch, which advises `weights_only=False`."""
+    path = tmp_path / "last.pt"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as raised:
+        checkpoint.read(path)
+    assert str(raised.value) == f"{path} is not a checkpoint (neither an archive of torch.save nor a pickle)"
+
+
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.99])
 def test_truncated_state(saved: Path, keep: float) -> None:
     content = saved.read_bytes()

@@ -17,6 +17,7 @@ from fourier_robust.errors import UserError
 from fourier_robust.run import atomic, checkpoint
 from fourier_robust.run.folder import RunFolder
 from fourier_robust.run.results import OutcomeStore, npz_bytes, read_npz
+from fourier_robust.run.seal import SEALED
 
 ARRAYS = {"identity": np.array("abc"), "wrong": np.arange(12.0, dtype="f4"), "label": np.arange(12)}
 
@@ -63,7 +64,7 @@ def test_every_flipped_bit_of_a_state_file_is_seen(tmp_path: Path) -> None:
 def test_state_files_of_before_the_seal_are_read_and_checked(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, 5, {"weight": torch.ones(2)}, {"step": 5, "m": torch.arange(40.0)}, {"names": {}})
     path = tmp_path / "last.pt"
-    old = path.read_bytes()[: -checkpoint._SEALED]
+    old = path.read_bytes()[:-SEALED]
     assert zipfile.ZipFile(io.BytesIO(old)).testzip() is None
     path.write_bytes(old)
     assert checkpoint.read(path).state["step"] == 5
@@ -97,7 +98,7 @@ def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"null", b'{"attempt": "x"}', b'{"state": ["done"]}'])
 def test_a_damaged_status_is_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "status.json").write_bytes(content)
     folder = RunFolder(tmp_path)
