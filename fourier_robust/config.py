@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ast
 import difflib
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ TOP_LEVEL = {
     "predictions_gib": "float",
     "precision": "Literal['fp32', 'bf16']",
 }
-
+LEAST = {"retry": 0, "batch_size": 1, "predictions_gib": 0}
+PATHS = {"data_dir": "str", "output_dir": "str"}
 CORRUPTION = {"corruption": "str | None", "severity": "int | None", "corruption_seed": "int"}
 LABELS = {"label_noise": "float", "label_seed": "int"}
 PREPROCESS = {
@@ -49,15 +51,26 @@ def conf_dir() -> Path:
     return installed if installed.is_dir() else PACKAGE.parent / "conf"
 
 
-def validate(config: Mapping[str, Any]) -> None:
+def validate(config: Mapping[str, Any], door: str | None = None) -> None:
     """Check every setting of `config` (resolved, plain containers) against the signature that receives it.
+
+    Args:
+        config: to check.
+        door: train, eval or report: no other keys than those of conf/<door>.yaml may be in it. None: any.
 
     Raises:
         UserError: names the setting, its value, and what is expected or known.
     """
+    if door is not None:
+        _known(config, _keys_of(door), f"fr-{door}")
     for key, annotation in TOP_LEVEL.items():
         if key in config:
             _check(key, config[key], annotation)
+    for key, least in LEAST.items():
+        value = config.get(key)
+        if value is not None and not least <= value < math.inf:
+            raise UserError(f"{key}={value}: must be {least} or more{', and finite' * isinstance(value, float)}")
+    check_paths(config.get("paths") or {})
     for key, annotation in OF_ANY_DATA.items():
         if key in config.get("dataset", {}):
             _check(f"dataset.{key}", config["dataset"][key], annotation)
@@ -68,6 +81,40 @@ def validate(config: Mapping[str, Any]) -> None:
         target = node["_target_"]
         if str(target).startswith("fourier_robust."):
             _check_node(path, node, _signature(target))
+
+
+def check_paths(paths: Mapping[str, Any]) -> None:
+    """Check the settings below ``paths``.
+
+    Raises:
+        UserError: an unknown one, or one that names no folder.
+    """
+    _known(paths, PATHS, "paths", "paths.")
+    for key, annotation in PATHS.items():
+        if key in paths:
+            _check(f"paths.{key}", paths[key], annotation)
+            if not paths[key].strip():
+                raise UserError(f"paths.{key} is empty: it must name a folder ('.' is the working folder)")
+
+
+@cache
+def _keys_of(door: str) -> tuple[str, ...]:
+    """Top-level keys and groups of ``conf/<door>.yaml`` and of what it shares with the other doors, as they stand."""
+    texts = [(conf_dir() / f"{name}.yaml").read_text() for name in (door, "hydra_base")]
+    found = [key for text in texts for key in re.findall(r"^(?:  - )?(\w+):\s", text, re.MULTILINE)]
+    return tuple(dict.fromkeys(key for key in found if key not in ("defaults", "hydra")))
+
+
+def _known(node: Iterable[str], known: Iterable[str], who: str, place: str = "") -> None:
+    """Refuse a key of `node` that is not known."""
+    for key in node:
+        if key not in known:
+            raise UserError(f"{place}{key}: {who} has no such setting; {_nearest(key, known)}")
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(key, known, 1)
+    return f"did you mean {close[0]}?" if close else f"it has {', '.join(known) or 'none'}"
 
 
 def check_stored(meta: Mapping[str, Any], built: Sequence[str], asked: Mapping[str, Any], path: Path) -> None:
@@ -144,9 +191,7 @@ def _check_node(path: str, node: Mapping[str, Any], signature: tuple[dict[str, s
         if key in arguments:
             _check(f"{path}.{key}", value, arguments[key])
         elif not open_ended:
-            close = difflib.get_close_matches(key, arguments, 1)
-            hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(arguments) or 'none'}"
-            raise UserError(f"{path}.{key}: {name} has no such setting; {hint}")
+            raise UserError(f"{path}.{key}: {name} has no such setting; {_nearest(key, arguments)}")
 
 
 @cache

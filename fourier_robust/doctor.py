@@ -87,7 +87,10 @@ def _guarded(check: Callable[[], list[Finding]]) -> list[Finding]:
 
 
 def folder_of(conf: Path, key: str, given: dict[str, str]) -> Path:
-    """The folder that ``paths.<key>`` means here: the one given, else as conf/paths/default.yaml and FR_DATA say."""
+    """The folder that ``paths.<key>`` means here: the one given, else as conf/paths/default.yaml and FR_DATA say.
+
+    A variable that is empty counts as unset.
+    """
     if f"paths.{key}" in given:
         return Path(given[f"paths.{key}"]).expanduser()
     text = (conf / "paths" / "default.yaml").read_text()
@@ -95,7 +98,7 @@ def folder_of(conf: Path, key: str, given: dict[str, str]) -> Path:
     if found is None:
         return Path(key)
     variable, default, plain = found.groups()
-    return Path(os.environ.get(variable, default) if variable else plain).expanduser()
+    return Path((os.environ.get(variable) or default) if variable else plain).expanduser()
 
 
 def text_of(findings: Sequence[Finding], everything: bool) -> str:

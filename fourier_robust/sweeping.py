@@ -23,6 +23,7 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 
+from fourier_robust.config import check_paths
 from fourier_robust.engine.interrupt import Interrupted, Stopped, leave_on_signals
 from fourier_robust.errors import Busy, UserError
 from fourier_robust.run.sweep import FINE, Jobs, Outcome, summary
@@ -37,9 +38,21 @@ class NoteFolder(Callback):
     """Hydra calls it where a sweep is started, and where a job of it runs."""
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
-        """Remember the sweep's folder, and its jobs where Hydra's own sweeper makes them."""
+        """Remember the sweep's folder, and its jobs where Hydra's own sweeper makes them: no others count there.
+
+        Raises:
+            SystemExit: 2, where the paths can't be used: before a folder is made there; Hydra hides other errors.
+        """
+        paths: Any = OmegaConf.to_container(config.get("paths") or OmegaConf.create(), resolve=True)
+        try:
+            check_paths(paths)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
         _started.append(Path(config.hydra.sweep.dir).absolute())
         _planned[:] = _jobs(config.hydra)
+        if _planned:
+            Jobs(_started[-1]).forget(len(_planned))
 
     def on_job_start(self, config: Any, **_: Any) -> None:
         """Remember where the job is to run."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support import compose_config
 
-from fourier_robust.config import validate
+from fourier_robust.config import _keys_of, validate
 from fourier_robust.errors import UserError
 
 APRP = "fourier_robust.aug.apr_p.APRP"
@@ -42,10 +42,27 @@ def run(module: str, *arguments: str, cwd: Path, **environment: str) -> subproce
         ("eval", [], "ckpt is required: give ckpt=..."),
         ("eval", ["ckpt=x", "suite=corruption"], "corruptions"),
         ("eval", ["ckpt=x", "precision=half"], "precision='half'"),
+        ("eval", ["ckpt=x", "batch_size=-1"], "batch_size=-1: must be 1 or more\n"),
+        ("eval", ["ckpt=x", "batch_size=0"], "batch_size=0: must be 1 or more\n"),
+        ("eval", ["ckpt=x", "predictions_gib=nan"], "predictions_gib=nan: must be 0 or more, and finite\n"),
+        ("eval", ["ckpt=x", "predictions_gib=inf"], "predictions_gib=inf: must be 0 or more, and finite\n"),
+        ("eval", ["ckpt=x", "predictions_gib=-0.5"], "predictions_gib=-0.5: must be 0 or more, and finite\n"),
+        ("train", ["retry=-1"], "retry=-1: must be 0 or more\n"),
+        ("train", ["retry=x"], "retry='x': expected int\n"),
+        ("train", ["paths.output_dir=3"], "paths.output_dir=3: expected str\n"),
+        ("train", ["paths.output_dir="], "paths.output_dir is empty: it must name a folder"),
+        ("train", ["paths.data_dir=' '"], "paths.data_dir is empty: it must name a folder"),
+        ("train", ["-m", "paths.output_dir=", "seed=0,1"], "paths.output_dir is empty: it must name a folder"),
+        ("train", ["-m", "paths.output_dir=3", "seed=0,1"], "paths.output_dir=3: expected str\n"),
+        ("train", ["+paths.output=x"], "paths.output: paths has no such setting; did you mean output_dir?"),
+        ("train", ["+foo=1"], "foo: fr-train has no such setting; it has dataset, arch, aug, reg, optim, "),
+        ("train", ["+ckpt=x"], "ckpt: fr-train has no such setting; it has dataset, "),
+        ("eval", ["ckpt=x", "+batchsize=7"], "batchsize: fr-eval has no such setting; did you mean batch_size?"),
+        ("report", ["runs=x", "+colums=[]"], "colums: fr-report has no such setting; did you mean columns?"),
     ],
 )
 def test_one_clear_answer_without_loading_torch(tmp_path: Path, module: str, arguments: list[str], said: str) -> None:
-    name = {"train": "train", "eval": "evaluate"}[module]
+    name = {"train": "train", "eval": "evaluate", "report": "reporting"}[module]
     done = run(name, *arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert said in done.stderr
@@ -109,6 +126,32 @@ def test_a_refused_value_names_its_place() -> None:
     config, _ = compose_config("eval", "ckpt=x", "suite=resolution", "suite.sets=[shift]", "suite.shift.sets=[nowhere]")
     with pytest.raises(UserError, match=r"^suite\.shift\.sets: no set nowhere; there are "):
         build(config, "suite")
+
+
+@pytest.mark.parametrize("door", ["train", "eval", "report"])
+def test_the_keys_of_a_door_are_those_that_hydra_composes(door: str) -> None:
+    chosen = {"train": [], "eval": ["ckpt=x", "dataset=shapes", "arch=speednet"], "report": ["runs=x"]}[door]
+    config, _ = compose_config(door, *chosen)
+    assert set(config) == set(_keys_of(door)) - {"experiment"}
+    validate(config, door)
+
+
+@pytest.mark.parametrize("retry", ["-1", "x", "null", "true"])
+def test_a_sweep_says_what_is_wrong_with_its_retries(tmp_path: Path, retry: str) -> None:
+    done = run("train", "-m", f"retry={retry}", "seed=0,1", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "sweep of 2 jobs: 2 failed\n  failed    #0 seed=0: retry=" in done.stderr
+
+
+def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
+    for part in (f"data_batch_{number}" for number in range(1, 6)):
+        (tmp_path / "cifar-10-batches-py").mkdir(exist_ok=True)
+        (tmp_path / "cifar-10-batches-py" / part).touch()  # in the working folder, which FR_DATA= would name
+    done = run("train", "dataset=cifar10", "device.name=cpu", cwd=tmp_path, FR_DATA="", FR_OUTPUTS="")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: CIFAR-10 train files not found: ")
+    assert f" in {tmp_path}/data/cifar10 and {tmp_path}/data; " in done.stderr
 
 
 def test_no_sweep_inside_torchrun(tmp_path: Path) -> None:

@@ -176,6 +176,15 @@ def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert kinds(machine.room("data", tmp_path)) == ["look"]  # data may be read-only
 
 
+@pytest.mark.parametrize(("what", "variable"), [("data", "FR_DATA"), ("output", "FR_OUTPUTS")])
+@pytest.mark.parametrize("below", ["", "not/yet"])
+def test_a_file_is_no_folder(what: str, variable: str, below: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (found,) = machine.room(what, tmp_path / "file" / below)
+    assert (found.kind, found.text.endswith(f": {tmp_path}/file is no folder")) == ("broken", True)
+    assert found.help == f"name another: {variable}=DIR or paths.{what}_dir=DIR"
+
+
 def test_cores_and_memory() -> None:
     meminfo = f"MemTotal: {64 * GIB // 1024} kB\nMemAvailable: {32 * GIB // 1024} kB\nHugePages_Total: 0\n"
     assert machine.capacity(meminfo, ["max\n", ""], 8)[0].text == "8 cores, 64 GiB memory, 32 free"
@@ -287,6 +296,8 @@ def test_folders_come_from_the_command_the_environment_or_the_yaml(monkeypatch: 
     ]
     monkeypatch.setenv("FR_DATA", "/mnt/sets")
     assert front.folder_of(conf_dir(), "data_dir", {}) == Path("/mnt/sets")
+    monkeypatch.setenv("FR_OUTPUTS", "")  # as if unset
+    assert front.folder_of(conf_dir(), "output_dir", {}) == Path("outputs")
     assert front.folder_of(conf_dir(), "data_dir", {"paths.data_dir": "/x=y"}) == Path("/x=y")
 
 

@@ -25,6 +25,7 @@ from fourier_robust.engine.interrupt import Interrupted
 from fourier_robust.errors import Busy, UserError
 from fourier_robust.run import checkpoint, gpu
 from fourier_robust.run import sweep as sweep_module
+from fourier_robust.run.claim import Claim
 from fourier_robust.run.folder import RunFolder
 from fourier_robust.run.gpu import free_gpus
 from fourier_robust.run.sweep import Jobs, Outcome
@@ -249,6 +250,119 @@ def test_status_of_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         with pytest.raises(SystemExit) as left:
             status.main(words)
         assert left.value.code == 2
+
+
+def write_note(folder: Path, ago: float, number: int, state: str, overrides: list[str], **details: Any) -> None:
+    """A job's note of `ago` seconds before now."""
+    Jobs(folder).note(number, state, overrides, **details)
+    os.utime(folder / f"jobs/{number}.json", (time.time() - ago,) * 2)
+
+
+@pytest.mark.parametrize("below", [".", "sweeps"])
+def test_jobs_of_sweeps_are_seen_from_above(below: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = tmp_path / "sweeps/1", tmp_path / "sweeps/2"
+    for number, state in enumerate(("failed", "failed", "done", "failed")):
+        write_note(first, 900, number, state, ["suite=clean", f"ckpt={number}"], reason=f"no checkpoint at {number}")
+    write_note(second, 60, 0, "skipped", ["suite=clean", "ckpt=1"])  # done since
+    write_note(second, 60, 1, "failed", ["suite=clean", "ckpt=3"], reason="again")
+    write_note(second, 60, 2, "waiting", ["suite=clean", "ckpt=4"])
+    with pytest.raises(SystemExit) as left:
+        status.main([str(tmp_path / below)])
+    assert left.value.code == 1
+    counts, *lines = capsys.readouterr().out.splitlines()
+    assert counts == "2 failed, 1 waiting"
+    where = "" if below == "sweeps" else "sweeps/"
+    assert lines[0].endswith(f"{where}1 #0 ckpt=0  no checkpoint at 0")
+    assert lines[1].endswith(f"{where}2 #1 ckpt=3  again")
+    assert lines[2].endswith(f"{where}2 #2 ckpt=4")
+
+
+def test_a_sweep_that_is_done_is_no_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Jobs(tmp_path / "sweeps/1").note(0, "done", ["a=1"])
+    Jobs(tmp_path / "sweeps/1").note(1, "elsewhere", ["a=2"])
+    status.main([str(tmp_path)])
+    assert capsys.readouterr().out == "no runs, no unfinished jobs\n"
+
+
+@pytest.mark.parametrize(
+    ("job", "run", "shown"),
+    [
+        (
+            ("failed", {"reason": "the loss is not finite"}),
+            ("failed", {"reason": "UserError: the loss is not finite"}),
+            1,
+        ),
+        (("failed", {"reason": "no such data"}), ("failed", {"reason": "UserError: the loss is not finite"}), 2),
+        (("preempted", {"reason": "saved"}), ("preempted", {}), 1),
+        (("failed", {"reason": "by zero", "pid": 1}), ("failed", {"reason": "by zero"}), 2),
+        (("failed", {"reason": "by zero", "host": "another"}), ("failed", {"reason": "by zero"}), 2),
+        (("running", {"pid": 2**22 + 1}), ("running", {"pid": 2**22 + 1}), 1),
+        (("lost", {"pid": 2**22 + 1}), ("running", {"pid": 2**22 + 1}), 1),  # as the launcher notes it
+        (("failed", {"reason": "ended", "pid": 1, "overrides": ["seed=1", "aug=apr_s"]}), ("done", {}), 1),
+        (("failed", {"reason": "ended", "pid": 1, "overrides": ["seed=2", "aug=apr_s"]}), ("done", {}), 2),
+    ],
+)
+def test_no_run_is_shown_as_a_job_too(
+    job: tuple[str, dict[str, Any]], run: tuple[str, dict[str, Any]], shown: int, tmp_path: Path
+) -> None:
+    """Same process and same end; or, for several processes and for who repeats a job by itself, the same words."""
+    about = {"host": socket.gethostname(), "pid": os.getpid(), "overrides": ["seed=0"], "seconds": 5.0}
+    folder = RunFolder(tmp_path / "cifar10/a")
+    folder.set_status("running")
+    folder.set_status(run[0], **run[1])
+    folder.write_json("run.json", {"launches": [{"command": ["train.py", "aug=apr_s", "seed=1"]}]})
+    write_note(tmp_path / "sweeps/1", 0, 0, job[0], **(about | job[1]))
+    lines = list(status.found(tmp_path))
+    assert len(lines) == shown
+    assert lines[0].name.startswith("cifar10/a")
+    write_note(tmp_path / "sweeps/1", -3600, 0, job[0], **(about | job[1]))  # the run's end is long before the job's
+    assert len(list(status.found(tmp_path))) == 2
+
+
+def test_what_is_lost_stays_known_by_its_process(tmp_path: Path) -> None:
+    Jobs(tmp_path).note(0, "running", ["a=1"], host="here", pid=3)
+    Jobs(tmp_path).note(0, "lost", ["a=1"], reason="killed")
+    (noted,) = Jobs(tmp_path).all()
+    assert (noted["state"], noted["host"], noted["pid"], noted["reason"]) == ("lost", "here", 3, "killed")
+    Jobs(tmp_path).note(0, "waiting", ["a=1"])
+    assert "pid" not in Jobs(tmp_path).all()[0]
+
+
+def test_an_evaluation_that_was_killed_is_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = tmp_path / "sweeps/1"
+    for suite in ("clean", "ood", "bands"):
+        (tmp_path / f"cifar10/a/eval/{suite}").mkdir(parents=True)
+    (tmp_path / "cifar10/a/eval/bands/results.csv").touch()
+    with (
+        Claim(tmp_path / "cifar10/a/eval/clean", job=f"{sweep}#0@abc"),
+        Claim(tmp_path / "cifar10/a/eval/ood"),
+        Claim(tmp_path / "cifar10/a/eval/bands"),
+    ):
+        Jobs(sweep).note(0, "running", ["suite=clean"], host="another", pid=7)  # of one of its processes
+        assert [(line.state, line.name) for line in status.found(tmp_path)] == [
+            ("running", f"cifar10/a/eval/{suite}") for suite in ("bands", "clean", "ood")
+        ]
+        for path in tmp_path.rglob(".claim"):
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"start": "of another process"}))
+        with pytest.raises(SystemExit) as left:
+            status.main([str(tmp_path)])
+    assert left.value.code == 1
+    counts, *lines = capsys.readouterr().out.splitlines()
+    assert counts == "2 lost"
+    assert [(line.split()[0], line.split()[-1]) for line in lines] == [
+        ("lost", f"cifar10/a/eval/{suite}") for suite in ("clean", "ood")
+    ]
+
+
+def test_a_smaller_sweep_in_the_folder_of_another_counts_its_own_jobs(
+    tmp_path: Path,
+) -> None:
+    for number in range(3):
+        Jobs(tmp_path / "sweep").note(number, "failed", [f"seed={number}"])
+    common = [f"paths.output_dir={tmp_path}", f"hydra.sweep.dir={tmp_path}/sweep", "trainer.epochs=1", "seed=0,1"]
+    command = [sys.executable, "-m", "fourier_robust.train", "-m", *TINY, *common]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, "sweep of 2 jobs: 2 done" in done.stderr) == (0, True), done.stderr
 
 
 @pytest.fixture

@@ -102,17 +102,22 @@ def gpu(driver: Driver | str | None, cuda: str | None, build: str, visible: str 
 
 
 def room(what: str, folder: Path) -> list[Finding]:
-    """Free disk space where `folder` is or would be made; for the output folder, whether one may write there too."""
+    """Free disk space where `folder` is or would be made; for the output folder, whether one may write there too.
+
+    A file in its place, or in that of a folder above, is an error.
+    """
     place = folder.expanduser().absolute()
     while not place.exists() and place != place.parent:
         place = place.parent
+    how = f"name another: {'FR_DATA' if what == 'data' else 'FR_OUTPUTS'}=DIR or paths.{what}_dir=DIR"
+    if place.exists() and not place.is_dir():
+        return [Finding("broken", f"{what} folder {folder}: {place} is no folder", how)]
     try:
         free = shutil.disk_usage(place).free
     except OSError as error:
         return [Finding("broken", f"{what} folder {folder}: {error.strerror or error}", "is its disk mounted?")]
     text = f"{what} folder {folder}: {_gib(free)} GiB free"
     if what == "output" and not os.access(place, os.W_OK | os.X_OK):
-        how = "name another: FR_OUTPUTS=DIR or paths.output_dir=DIR"
         return [Finding("broken", f"output folder {folder}: {place} can't be written", how)]
     if free < _LITTLE:
         return [Finding("look", text, "make room: data sets and results will not fit")]

@@ -17,7 +17,8 @@ from fourier_robust.run.atomic import write_text
 from fourier_robust.run.claim import BEAT
 
 FINE = ("done", "skipped", "elsewhere")  # states that make no sweep fail
-_KINDS = {"state": str, "overrides": list, "pid": int, "host": str}  # of what is read of a note
+# Of what is read of a note.
+_KINDS: dict[str, Any] = {"state": str, "overrides": list, "pid": int, "host": str, "seconds": int | float}
 
 
 class Outcome(NamedTuple):
@@ -41,8 +42,12 @@ class Jobs:
         """Note its state.
 
         ``waiting`` in a queue, ``running``, ``done``, ``skipped`` (had been done), ``elsewhere`` (another process does
-        it), ``preempted`` (stopped by a signal), ``failed``, or ``lost`` (ended without a word).
+        it), ``preempted`` (stopped by a signal), ``failed``, or ``lost`` (ended without a word; it stays known which
+        process that was).
         """
+        if state == "lost":
+            before = _read(self.folder / "jobs" / f"{number}.json")
+            details = {key: before[key] for key in ("host", "pid") if key in before} | details
         content = {"job": number, "state": state, "overrides": list(overrides)} | details
         write_text(self.folder / "jobs" / f"{number}.json", json.dumps(content, indent=2) + "\n")
 
@@ -69,8 +74,17 @@ class Jobs:
 
         One whose file is damaged is ``lost``; a file that is called otherwise is none of a job.
         """
+        return [_read(path) for path in self._paths()]
+
+    def forget(self, count: int) -> None:
+        """Remove what an earlier sweep of more than `count` jobs noted of the others."""
+        for path in self._paths():
+            if int(path.stem) >= count:
+                path.unlink(missing_ok=True)
+
+    def _paths(self) -> list[Path]:
         paths = [path for path in (self.folder / "jobs").glob("*.json") if re.fullmatch("[0-9]{1,9}", path.stem)]
-        return [_read(path) for path in sorted(paths, key=lambda path: int(path.stem))]
+        return sorted(paths, key=lambda path: int(path.stem))
 
 
 def _read(path: Path) -> dict[str, Any]:
