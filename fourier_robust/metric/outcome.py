@@ -37,6 +37,9 @@ def outcome(logits: torch.Tensor, labels: torch.Tensor) -> Outcome:
     return Outcome(labels, prediction, confidence.exp(), nll)
 
 
+SHARE, GAP = (0.0, 1.0), (-1.0, 1.0)  # where a share lies, and the difference of two
+
+
 class Estimate(NamedTuple):
     """A value with its 95 % confidence interval and the number of images behind it."""
 
@@ -44,6 +47,10 @@ class Estimate(NamedTuple):
     low: float
     high: float
     n: int
+
+    def within(self, span: tuple[float, float]) -> Estimate:
+        """The interval cut to where the value can lie, (lowest, highest)."""
+        return self._replace(low=max(span[0], self.low), high=min(span[1], self.high))
 
 
 Z95 = 1.959963984540054
@@ -62,7 +69,8 @@ def mean_of_images(values: torch.Tensor) -> Estimate:
     """Mean of (N,) per-image values, with the normal interval over images.
 
     The same image under 75 corruptions is one draw, not 75: its errors are averaged first, so the interval
-    is that of N independent images (a cluster-robust standard error with images as clusters).
+    is that of N independent images (a cluster-robust standard error with images as clusters). It may leave the range
+    of the values; see `Estimate.within`.
     """
     n = len(values)
     value = float(values.mean())

@@ -12,7 +12,7 @@ DRAWS_AT_ONCE = 50  # times metrics times models: 12 MB of ranks for 60 metrics 
 
 
 class Correlation(NamedTuple):
-    """Of two metrics over the `n` models that have both; NaN where fewer than two models differ in one of them."""
+    """Of two metrics over the `n` models that have both; NaN where those are too few, or alike in one of them."""
 
     value: float
     low: float
@@ -34,20 +34,21 @@ def weighted_ranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return (tied.cumsum(1) - tied + (tied + 1) / 2)[:, place]
 
 
-def spearman(x: np.ndarray, y: np.ndarray, counts: np.ndarray | None = None) -> Correlation:
+def spearman(x: np.ndarray, y: np.ndarray, counts: np.ndarray | None = None, least: int = 2) -> Correlation:
     """Pearson's correlation of the average ranks, over the models that have both values.
 
     Args:
         x: (N,), NaN where a model has no value.
         y: likewise.
         counts: (R,N) of `bootstrap.counts_of_groups`, for a 95 % percentile interval; without, the interval is NaN.
+        least: models that must have both; of fewer, all is NaN but their number.
 
     Source: Spearman, "The proof and measurement of association between two things", Am. J. Psychology 1904.
     """
     both = ~(np.isnan(x) | np.isnan(y))
     x, y, n = x[both], y[both], int(both.sum())
     nan = float("nan")
-    if n < 2:
+    if n < least:
         return Correlation(nan, nan, nan, n)
     value = float(_spearman(x, y, np.ones((1, n)))[0])
     if counts is None:
@@ -56,8 +57,8 @@ def spearman(x: np.ndarray, y: np.ndarray, counts: np.ndarray | None = None) -> 
     return Correlation(value, low, high, n)
 
 
-def spearman_matrix(values: np.ndarray, counts: np.ndarray) -> list[list[Correlation]]:
-    """`spearman` of each pair of (M,N) `values`, with (R,N) `counts`: M x M.
+def spearman_matrix(values: np.ndarray, counts: np.ndarray, least: int = 2) -> list[list[Correlation]]:
+    """`spearman` of each pair of (M,N) `values`, with (R,N) `counts` and `least`: M x M.
 
     Pairs over the same models are done together: ranks once per metric, then one product of matrices per draw.
     """
@@ -74,7 +75,7 @@ def spearman_matrix(values: np.ndarray, counts: np.ndarray) -> list[list[Correla
         ends = [np.array([place[pair[side]] for pair in members]) for side in (0, 1)]
         kept, n = values[which][:, both], int(both.sum())
         value, low, high = np.full((3, len(members)), np.nan)
-        if n >= 2:
+        if n >= least:
             value = _pairs(kept, np.ones((1, n)), *ends)[0]
             drawn = _pairs(kept, counts[:, both], *ends)
             low, high = np.array([central_95(column) for column in drawn.T]).T
@@ -100,12 +101,12 @@ def _pairs(values: np.ndarray, counts: np.ndarray, first: np.ndarray, second: np
     return np.concatenate(blocks)
 
 
-def pearson(x: np.ndarray, y: np.ndarray) -> float:
-    """Pearson's correlation over the models that have both values; NaN where it is not defined."""
+def pearson(x: np.ndarray, y: np.ndarray, least: int = 2) -> Correlation:
+    """Pearson's correlation over the models that have both values, without an interval; `least` as in `spearman`."""
     both = ~(np.isnan(x) | np.isnan(y))
-    if both.sum() < 2:
-        return float("nan")
-    return float(_weighted_pearson(x[both][None], y[both][None], np.ones((1, int(both.sum()))))[0])
+    n, nan = int(both.sum()), float("nan")
+    value = nan if n < least else float(_weighted_pearson(x[both][None], y[both][None], np.ones((1, n)))[0])
+    return Correlation(value, nan, nan, n)
 
 
 def _spearman(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:

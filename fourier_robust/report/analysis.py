@@ -1,4 +1,8 @@
-"""Rank correlations and effective robustness over a population of runs: numbers, or why there are none."""
+"""Rank correlations and effective robustness over a population of runs: numbers, or why there are none.
+
+A number needs `LEAST` runs. What comes from drawing methods anew, an interval or a band, needs runs of `LEAST` methods:
+seeds of one method are always drawn together, and of one method every draw is the same.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from fourier_robust.metric.effective_robustness import LogitLine, fit_logits, lo
 from fourier_robust.metric.rank_correlation import Correlation, pearson, spearman_matrix
 from fourier_robust.report.population import Metric, Population
 
-LEAST = 5  # runs for a rank correlation or a line
+LEAST = 5  # runs for a correlation or a line; methods for an interval or a band
 DRAWS = 1000
 
 
@@ -27,7 +31,7 @@ class Ranks:
 
     Attributes:
         metrics: M of them, those of many runs with differing values.
-        pairs: M x M.
+        pairs: M x M; NaN over fewer than `LEAST` runs, the interval also over fewer than `LEAST` methods.
         left_out: names of metrics with fewer than `LEAST` runs, or without any spread.
     """
 
@@ -43,9 +47,9 @@ class Shift:
     Attributes:
         metric: of the shift.
         against: the clean accuracy it is held against, of `clean_of`.
-        line: fitted.
+        line: fitted; without draws where the fitted runs are of fewer than `LEAST` methods.
         beyond: (N,) accuracy minus what the line expects, in [-1,1]; NaN where a run lacks a number.
-        outside: (N,) whether the accuracy lies outside the band of the line.
+        outside: (N,) whether the accuracy lies outside the band of the line; none does where the line has no band.
     """
 
     metric: Metric
@@ -82,15 +86,22 @@ def ranks(population: Population, generator: np.random.Generator) -> Ranks:
     """
     kept = [one for one in population.metrics if usable(one.values)]
     if len(kept) < 2:
-        raise TooFew(lack("rank correlation", f"{LEAST} runs with two metrics", population))
+        there = f"{len(kept)} of {len(population.metrics)} metrics, {len(population.runs)} runs"
+        raise TooFew(lack("rank correlation", f"two metrics that differ over {LEAST} runs", there))
     counts = counts_of_groups(population.method_of, generator, DRAWS)
-    pairs = spearman_matrix(np.stack([one.values * (one.better or 1) for one in kept]), counts)
-    left = tuple(one.name for one in population.metrics if one not in kept)
-    return Ranks(tuple(kept), tuple(map(tuple, pairs)), left)
+    values = np.stack([one.values * (one.better or 1) for one in kept])
+    pairs = tuple(
+        tuple(
+            pair if methods_among(population, ~np.isnan(x + y)) >= LEAST else pair._replace(low=np.nan, high=np.nan)
+            for y, pair in zip(values, line, strict=True)
+        )
+        for x, line in zip(values, spearman_matrix(values, counts, LEAST), strict=True)
+    )
+    return Ranks(tuple(kept), pairs, tuple(one.name for one in population.metrics if one not in kept))
 
 
 def robustness(population: Population, generator: np.random.Generator) -> Robustness:
-    """Lines through the runs that were asked for, else the plainly trained ones where they are enough, else all.
+    """Lines through the runs that were asked for, else the plainly trained ones of `LEAST` methods, else all.
 
     All runs are held against them.
 
@@ -98,24 +109,28 @@ def robustness(population: Population, generator: np.random.Generator) -> Robust
         TooFew: no clean accuracy, no shift, or fewer runs than a line needs.
     """
     if population.clean is None:
-        raise TooFew(lack("effective robustness", f"{LEAST} runs with clean:error", population, there="none"))
+        raise TooFew(lack("effective robustness", f"{LEAST} runs with clean:error", "none"))
     members, fitted = _members(population, logits_of(population.metrics[population.clean]))
     counts = counts_of_groups(np.unique(population.method_of[members], return_inverse=True)[1], generator, DRAWS)
-    shifts, left = [], []
+    shifts, left, most = [], [], 0
     for one in population.shares:
         assert one.accuracy is not None
         against = clean_of(population, one)
         clean, under = logits_of(against), logits_of(one)
-        both = int((members & ~np.isnan(clean + under)).sum())
-        line = fit_logits(clean[members], under[members], counts) if both >= LEAST else None
-        if line is None or not len(line.drawn):
+        both = members & ~np.isnan(clean + under)
+        most = max(most, int(both.sum()))
+        drawn = counts if methods_among(population, both) >= LEAST else counts[:0]
+        line = fit_logits(clean[members], under[members], drawn) if both.sum() >= LEAST else None
+        if line is None:
             left.append(one.name)
             continue
-        low, high = line.band(clean)
+        low, high = line.band(clean) if len(line.drawn) else (np.zeros(len(clean)), np.ones(len(clean)))
         outside = (one.accuracy < low) | (one.accuracy > high)
         shifts.append(Shift(one, against, line, one.accuracy - line.at(clean), outside))
     if not shifts:
-        raise TooFew(lack("effective robustness", f"{LEAST} runs with clean:error and a shift's accuracy", population))
+        alike = " that do not differ in clean:error" if most >= LEAST else ""
+        there = f"{most} of {fitted}{alike}" if left else "no shift"
+        raise TooFew(lack("effective robustness", f"{LEAST} runs with clean:error and a shift's accuracy", there))
     return Robustness(fitted, members, population.metrics[population.clean], tuple(shifts), tuple(left))
 
 
@@ -130,11 +145,12 @@ def _members(population: Population, clean: np.ndarray) -> tuple[np.ndarray, str
         named = population.named & there
         who = f"population=[{','.join(population.asked)}]"
         if not enough(named):
-            needed = f"{LEAST} runs of {who} that differ in clean:error"
-            raise TooFew(lack("effective robustness", needed, population, there=str(named.sum())))
+            needed = f"{LEAST} runs of {who} with 3 values of clean:error"
+            there = f"{named.sum()} with {len(np.unique(clean[named]))}"
+            raise TooFew(lack("effective robustness", needed, there))
         return named, f"the {named.sum()} runs of {who}"
     plain = population.plain & there
-    if enough(plain):
+    if enough(plain) and methods_among(population, plain) >= LEAST:
         return plain, f"the {plain.sum()} plainly trained runs"
     return there, f"all {there.sum()} runs"
 
@@ -172,9 +188,9 @@ def residuals(population: Population, shifts: Sequence[Metric]) -> tuple[tuple[s
     Raises:
         TooFew: no clean accuracy, or fewer than two shifts with enough runs.
     """
-    needed = f"{LEAST} runs with clean:error and two shifts"
+    needed = f"two shifts that differ over {LEAST} runs beyond what clean:error explains"
     if population.clean is None:
-        raise TooFew(lack("residual correlation", needed, population))
+        raise TooFew(lack("residual correlation", needed, "no clean:error"))
     names, columns = [], []
     for one in shifts:
         clean, values = logits_of(clean_of(population, one)), logits_of(one)
@@ -186,14 +202,15 @@ def residuals(population: Population, shifts: Sequence[Metric]) -> tuple[tuple[s
             names.append(one.name)
             columns.append(left)
     if len(names) < 2:
-        raise TooFew(lack("residual correlation", needed, population))
+        there = f"{len(names)} of {len(shifts)} shifts, {len(population.runs)} runs"
+        raise TooFew(lack("residual correlation", needed, there))
     return tuple(names), np.column_stack(columns)
 
 
-def residual_correlations(population: Population) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names and (M,M) Pearson correlations of `residuals`, each over the runs that have both."""
+def residual_correlations(population: Population) -> tuple[tuple[str, ...], list[list[Correlation]]]:
+    """Names and M x M Pearson correlations of `residuals`, each over the runs that have both; `LEAST` of them."""
     names, values = residuals(population, population.shares)
-    return names, np.array([[pearson(x, y) for y in values.T] for x in values.T])
+    return names, [[pearson(x, y, LEAST) for y in values.T] for x in values.T]
 
 
 def logits_of(metric: Metric) -> np.ndarray:
@@ -208,6 +225,11 @@ def usable(values: np.ndarray) -> bool:
     return len(there) >= LEAST and float(np.ptp(there)) > 1e-9
 
 
-def lack(what: str, needed: str, population: Population, there: str = "") -> str:
+def methods_among(population: Population, chosen: np.ndarray) -> int:
+    """How many methods the runs of (N,) bool `chosen` are of."""
+    return len(np.unique(population.method_of[chosen]))
+
+
+def lack(what: str, needed: str, there: str) -> str:
     """The line that says what is needed and what is there."""
-    return f"{what}: needs {needed}; there: {there or f'{len(population.runs)} runs'}"
+    return f"{what}: needs {needed}; there: {there}"

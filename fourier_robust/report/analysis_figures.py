@@ -104,8 +104,8 @@ def _panels(found: Robustness) -> Any:
         _panel(axes, found, shift)
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=5, fontsize=8, frameon=False)
+    handles = {label: one for axes in panels for one, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=5, fontsize=8, frameon=False)
     return figure
 
 
@@ -113,8 +113,9 @@ def _panel(axes: Any, found: Robustness, shift: Shift) -> None:
     x, y = logits_of(shift.against), logits_of(shift.metric)
     there = ~(np.isnan(x) | np.isnan(y))
     grid = np.linspace(x[there].min() - 0.15, x[there].max() + 0.15, 60)
-    low, high = (_logit(edge) for edge in shift.line.band(grid))
-    axes.fill_between(grid, low, high, color=FITTED, alpha=0.2, linewidth=0, label="95 % band of the line")
+    if len(shift.line.drawn):
+        low, high = (_logit(edge) for edge in shift.line.band(grid))
+        axes.fill_between(grid, low, high, color=FITTED, alpha=0.2, linewidth=0, label="95 % band of the line")
     axes.plot(grid, shift.line.intercept + shift.line.slope * grid, color=FITTED, linewidth=1.2, label="line")
     axes.plot(grid, grid, color="0.5", linewidth=0.8, linestyle=":", label="as accurate as clean")
     for members, colour, marker, name in (

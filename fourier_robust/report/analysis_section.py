@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from fourier_robust.metric.rank_correlation import Correlation
 from fourier_robust.report.analysis import (
     DRAWS,
     LEAST,
-    Ranks,
     Robustness,
     TooFew,
+    methods_among,
     ranks,
     residual_correlations,
     robustness,
@@ -29,9 +30,12 @@ from fourier_robust.report.methods import Method
 from fourier_robust.report.population import UNKNOWN, Population, populations_of
 from fourier_robust.report.section import Numbers, Picture, Section
 
+SAY = "What the metrics say about each other"
+FEW = f"of fewer than {LEAST} methods: methods are drawn for it, and the seeds of one always together."
+
 
 def analysis_sections(found: Sequence[Found], methods: Sequence[Method], asked: Sequence[str] = ()) -> list[Section]:
-    """The sections of each training data set with more than one run; none where no two runs can be compared.
+    """The sections of each training data set; of one with a single run, a section that says so.
 
     Args:
         found: the rows chosen for tables.
@@ -44,9 +48,14 @@ def analysis_sections(found: Sequence[Found], methods: Sequence[Method], asked: 
     return [
         section
         for population in populations_of(found, methods, asked)
-        if len(population.runs) > 1
-        for section in sections_of(population)
+        if population.runs
+        for section in (sections_of(population) if len(population.runs) > 1 else [_alone(population)])
     ]
+
+
+def _alone(population: Population) -> Section:
+    note = f"Not done: needs runs to compare, {LEAST} for most of it; there: one, {population.runs[0].shown}."
+    return Section(population.key("runs"), population.title(SAY), [note])
 
 
 def sections_of(population: Population) -> list[Section]:
@@ -86,7 +95,7 @@ def _runs(population: Population, lacking: Sequence[str]) -> Section:
     ]
     return Section(
         population.key("runs"),
-        population.title("What the metrics say about each other"),
+        population.title(SAY),
         notes,
         table=Numbers(("run", "method", "folder", "plainly trained", "metrics missing"), rows),
     )
@@ -108,25 +117,22 @@ def _ranks(population: Population) -> Section:
     matrix = np.array([[pair.value for pair in line] for line in found.pairs])
     order = order_of(matrix)
     names = [found.metrics[at].name for at in order]
-    least, most = _range(found)
-    notes = [
-        f"{population.described}; each pair over the runs that have both metrics ({least} to {most}).",
-        "Spearman's rank correlation; errors and other metrics of which less is better are turned round, so 1 says "
-        "that two metrics rank the models alike. Ties share the mean rank. 95 % percentile intervals over drawn "
-        "methods stand with the numbers. A mean and what it is the mean of are alike by construction.",
-        *_left_out(found.left_out),
-    ]
     pairs = sorted(
         ((found.pairs[a][b], found.metrics[a].name, found.metrics[b].name) for a in order for b in order if a < b),
         key=lambda pair: (np.isnan(pair[0].value), -abs(pair[0].value)),
     )
-    rows = [
-        (f"{a} and {b}", decimals(one.value), decimals(one.low), decimals(one.high), str(one.n)) for one, a, b in pairs
+    counts = [one.n for one, *_ in pairs]
+    notes = [
+        f"{population.described}; each pair over the runs that have both metrics ({min(counts)} to {max(counts)}).",
+        "Spearman's rank correlation; errors and other metrics of which less is better are turned round, so 1 says "
+        "that two metrics rank the models alike. Ties share the mean rank. 95 % percentile intervals over drawn "
+        "methods stand with the numbers. A mean and what it is the mean of are alike by construction.",
+        *_few_runs(counts),
+        *([f"No interval where the runs are {FEW}"] if any(_bare(one.value, one.low) for one, *_ in pairs) else []),
+        *_left_out(found.left_out),
     ]
-    weakest = min((pair for pair in pairs if not np.isnan(pair[0].value)), key=lambda pair: pair[0].value, default=None)
-    said = f"Rank correlations of {len(names)} metrics over up to {most} runs"
-    if weakest is not None:
-        said += f"; the lowest is {decimals(weakest[0].value)}, of {weakest[1]} and {weakest[2]}"
+    rows = [(f"{a} and {b}", _shown(one.value), _shown(one.low), _shown(one.high), str(one.n)) for one, a, b in pairs]
+    said = f"Rank correlations of {len(names)} metrics over up to {max(counts)} runs{_lowest(pairs)}"
     picture = Picture(
         "Spearman's rank correlation of each pair of metrics",
         correlation_map(names, matrix[np.ix_(order, order)]),
@@ -136,25 +142,33 @@ def _ranks(population: Population) -> Section:
     return Section(population.key("ranks"), population.title("Do the metrics rank models alike?"), notes, [picture])
 
 
-def _range(found: Ranks) -> tuple[int, int]:
-    numbers = [found.pairs[a][b].n for a in range(len(found.metrics)) for b in range(a)]
-    return min(numbers), max(numbers)
-
-
 def _robustness(population: Population) -> Section:
     found = robustness(population, np.random.default_rng(SEED))
+    plain = population.plain & ~np.isnan(found.clean.values)
     notes = [
         f"{population.described}. The lines are fitted on {found.fitted}"
         + ("" if found.members.all() else "; the other runs are held against them")
         + ".",
         *(
-            [f"Fewer than {LEAST} plainly trained runs that differ in clean accuracy: {int(population.plain.sum())}."]
+            [
+                f"No line of the plainly trained runs alone, which needs {LEAST} methods and 3 values of clean "
+                f"accuracy; there: {methods_among(population, plain)} and {len(np.unique(found.clean.values[plain]))}."
+            ]
             if found.fitted.startswith("all ")
             else []
         ),
         "Effective robustness: accuracy under the shift minus what a straight line on logit axes expects of a model of "
         "this clean accuracy. Accuracies are kept half an image away from 0 and 1.",
-        "The band is where the line may lie when methods are drawn anew, not where a single model may.",
+        *(
+            ["The band is where the line may lie when methods are drawn anew, not where a single model may."]
+            if any(len(one.line.drawn) for one in found.shifts)
+            else []
+        ),
+        *(
+            [f"No interval, band or star where the fitted runs are {FEW}"]
+            if not all(len(one.line.drawn) for one in found.shifts)
+            else []
+        ),
         *(
             [
                 "A set of a part of the classes is held against clean accuracy on those classes, by the same label "
@@ -166,8 +180,8 @@ def _robustness(population: Population) -> Section:
         *_left_out(found.left_out),
     ]
     fits = [
-        (one.metric.name, one.against.name, decimals(one.line.slope), decimals(one.line.slope_low),
-         decimals(one.line.slope_high), decimals(one.line.intercept), f"{one.line.r2:.3f}", str(one.line.n))
+        (one.metric.name, one.against.name, decimals(one.line.slope), _shown(one.line.slope_low),
+         _shown(one.line.slope_high), decimals(one.line.intercept), f"{one.line.r2:.3f}", str(one.line.n))
         for one in found.shifts
     ]  # fmt: skip
     pictures = [_scatter(population, found), *_beyond(population)]
@@ -211,8 +225,8 @@ def _scatter(population: Population, found: Robustness) -> Picture:
         Numbers(
             ("run", "method", "in the fit", "clean accuracy (%)",
              *(f"{one.name}: accuracy in %" for one in against[1:]),
-             *(f"{one.metric.name}: accuracy in % (effective robustness in points; * outside the band)"
-               for one in found.shifts)),
+             *(f"{one.metric.name}: accuracy in % (effective robustness in points"
+               f"{'; * outside the band' if len(one.line.drawn) else ''})" for one in found.shifts)),
             rows,
         ),
     )  # fmt: skip
@@ -221,23 +235,53 @@ def _scatter(population: Population, found: Robustness) -> Picture:
 def _beyond(population: Population) -> list[Picture]:
     """The map of residual correlations, or nothing where there is one shift alone."""
     try:
-        names, matrix = residual_correlations(population)
+        names, found = residual_correlations(population)
     except TooFew:
         return []
+    matrix = np.array([[pair.value for pair in line] for line in found])
     order = order_of(matrix)
-    pairs = [(matrix[a, b], names[a], names[b]) for a in range(len(names)) for b in range(a)]
-    lowest = min(pairs, key=lambda pair: np.inf if np.isnan(pair[0]) else pair[0])
-    rows = [
-        (f"{a} and {b}", decimals(value)) for value, a, b in sorted(pairs, key=lambda pair: -np.nan_to_num(pair[0]))
-    ]
+    pairs = sorted(
+        ((found[a][b], names[a], names[b]) for a in range(len(names)) for b in range(a)),
+        key=lambda pair: (np.isnan(pair[0].value), -pair[0].value),
+    )
+    counts = [one.n for one, *_ in pairs]
+    said = (
+        f"Residual correlations of {len(names)} shifts, each pair over the runs that have both and clean accuracy "
+        f"({min(counts)} to {max(counts)} of the {len(population.runs)}){_lowest(pairs)}."
+    )
     return [
         Picture(
             "Correlation of what clean accuracy leaves unexplained, logits, all runs",
             correlation_map([names[at] for at in order], matrix[np.ix_(order, order)]),
-            f"The lowest residual correlation is {decimals(lowest[0])}, of {lowest[1]} and {lowest[2]}.",
-            Numbers(("pair", "residual correlation"), rows),
+            " ".join([said, *_few_runs(counts)]),
+            Numbers(
+                ("pair", "residual correlation", "runs"),
+                [(f"{a} and {b}", _shown(one.value), str(one.n)) for one, a, b in pairs],
+            ),
         )
     ]
+
+
+def _lowest(pairs: Sequence[tuple[Correlation, str, str]]) -> str:
+    """What is said of the lowest of the correlations that are defined."""
+    there = [pair for pair in pairs if not np.isnan(pair[0].value)]
+    if not there:
+        return "; none is defined"
+    one, a, b = min(there, key=lambda pair: pair[0].value)
+    return f"; the lowest is {decimals(one.value)}, of {a} and {b}, over {one.n} runs"
+
+
+def _few_runs(counts: Sequence[int]) -> list[str]:
+    return [f"No number for a pair over fewer than {LEAST} runs."] if min(counts) < LEAST else []
+
+
+def _bare(value: float, low: float) -> bool:
+    """Whether a value has no interval."""
+    return bool(np.isnan(low) and not np.isnan(value))
+
+
+def _shown(value: float) -> str:
+    return decimals(value) or "-"
 
 
 def _left_out(names: Sequence[str]) -> list[str]:

@@ -99,7 +99,7 @@ def telling(population: Population) -> list[Telling]:
     complete, logits, names = _complete(population)
     needed = f"{PER_GROUP} methods in each of 2 groups, with clean:error and a shift's accuracy"
     if logits is None:
-        raise TooFew(lack("informativeness", needed, population, there="no shift beside clean accuracy"))
+        raise TooFew(lack("informativeness", needed, "no shift beside clean accuracy"))
     found = []
     for grouping, labels in groupings(population, complete):
         groups, place = np.unique(labels, return_inverse=True)
@@ -114,7 +114,7 @@ def telling(population: Population) -> list[Telling]:
         found.append(Telling(grouping, tuple(groups), int(complete.sum()), folds, names, told))
     if not found:
         there = f"no such grouping of {len(np.unique(population.method_of[complete]))} methods"
-        raise TooFew(lack("informativeness", needed, population, there=there))
+        raise TooFew(lack("informativeness", needed, there))
     return found[:GROUPINGS]
 
 
@@ -127,7 +127,7 @@ def redundancy(population: Population) -> list[tuple[str, float, float, int]]:
     complete, logits, names = _complete(population)
     if logits is None or complete.sum() < len(names) + 3:
         needed = f"{max(LEAST, len(names) + 3)} runs with clean:error and all shifts' accuracies"
-        raise TooFew(lack("redundancy", needed, population, there=str(complete.sum())))
+        raise TooFew(lack("redundancy", needed, str(complete.sum())))
     n = int(complete.sum())
     return [
         (

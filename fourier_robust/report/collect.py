@@ -23,14 +23,14 @@ import yaml
 from fourier_robust.errors import UserError
 from fourier_robust.report.selection import Selector, first_match
 from fourier_robust.report.units import locale_hint, wrong_unit
-from fourier_robust.run.folder import LAUNCH_LEAVES, LAUNCH_SETTINGS
+from fourier_robust.run.folder import LAUNCH_LEAVES, LAUNCH_SETTINGS, slug
 from fourier_robust.run.results import COLUMNS, Row
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 FIRST, LAST = COLUMNS.index("suite"), COLUMNS.index("metric") + 1
 KEY = COLUMNS[FIRST:LAST]
 KEY_OF = itemgetter(*range(FIRST, LAST))
-NOT_RESULTS = {"outcomes", "predictions"}  # folders that hold nothing to read here, and many files
+NOT_RESULTS = {"outcomes", "predictions", "superseded"}  # folders of files not to read, or of models before
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +135,7 @@ def collect(places: Sequence[str], selectors: Sequence[Selector], also: Sequence
         shown = folder.relative_to(shared).as_posix()
         try:
             content, where = _receipt(folder), run_folder(folder)
+            _of_last(content, folder, where)
             # suite=all repeats the rows that lie beside it
             skip = {suite for run, suite in own if run == where} if "not_measured" in content else set()
             if where not in runs:
@@ -209,6 +210,14 @@ def _receipt(folder: Path) -> dict[str, Any]:
         if content.get(key) is not None and not isinstance(content[key], kind):
             raise Unreadable(f"eval.json is damaged ({key} is no {kind.__name__.lower()})")
     return content
+
+
+def _of_last(content: Mapping[str, Any], folder: Path, run: Path) -> None:
+    """Pass over what was measured on another checkpoint of a run: its numbers are not those of the run."""
+    subject = content.get("checkpoint")
+    file = Path(str(subject.get("path", "last.pt"))) if isinstance(subject, Mapping) else Path("last.pt")
+    if file.name != "last.pt" and folder.name.endswith(f".{slug(file.stem)}") and (run / "last.pt").exists():
+        raise Unreadable(f"measured on {file.name}, not on the run's last.pt")
 
 
 def _run(folder: Path, shown: str, parsed: dict[str, Mapping[str, str]]) -> Run:

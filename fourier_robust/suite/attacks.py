@@ -21,7 +21,7 @@ from fourier_robust.attack.transfer import Transfer
 from fourier_robust.dataset.base import Dataset, Split
 from fourier_robust.engine.predict import Precision
 from fourier_robust.fourier.high_frequency import ChangeSpectrum, highest_square
-from fourier_robust.metric.outcome import Estimate, error_rate, mean_of_images
+from fourier_robust.metric.outcome import SHARE, Estimate, error_rate, mean_of_images
 from fourier_robust.run.seed import derive
 from fourier_robust.suite.attacked import Attacked, Broken, attack_batch, broken_spectrum, joined
 from fourier_robust.suite.bands import drawn
@@ -188,10 +188,10 @@ class Attacks:
             found.append(Measurement(row, "error", self._error[name, label]))
             outside = torch.cat([outcomes[part].outside[outcomes[part].right] for part in parts]).double()
             if isinstance(attack, BandPGD) and len(outside):
-                found.append(Measurement(row, "outside_band", mean_of_images(outside)))
+                found.append(Measurement(row, "outside_band", mean_of_images(outside).within(SHARE)))
             broken = broken_spectrum([outcomes[part] for part in parts])
             if broken is not None:
-                share = mean_of_images(broken.high) if len(broken.high) else None
+                share = mean_of_images(broken.high).within(SHARE) if len(broken.high) else None
                 self._broken[name, label] = broken, share
                 found += [Measurement(row, "hf_fraction", share)] if share is not None else []
         for norm in dict.fromkeys(self._norm_of.values()):

@@ -15,7 +15,7 @@ from fourier_robust.dataset.base import Batch, Dataset, Split
 from fourier_robust.errors import UserError
 from fourier_robust.fourier.filters import Shape, band_noise, high_pass, low_pass, radius_of
 from fourier_robust.fourier.rings import num_rings
-from fourier_robust.metric.outcome import Outcome, error_rate, mean_of_images
+from fourier_robust.metric.outcome import SHARE, Outcome, error_rate, mean_of_images
 from fourier_robust.run.seed import derive
 from fourier_robust.suite.base import Condition, Measurement, Source
 from fourier_robust.suite.clean import table_name
@@ -171,7 +171,7 @@ class Bands:
                 continue
             row = Condition(f"{self._of}_{kind}", eps=measured[0].eps)
             mean = torch.stack([outcomes[one].wrong for one in measured]).mean(0)
-            found.append(Measurement(row, "mean_error", mean_of_images(mean)))
+            found.append(Measurement(row, "mean_error", mean_of_images(mean).within(SHARE)))
             found += [Measurement(row, f"error({one.corruption})", self._error[one]) for one in measured]
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -175,11 +176,11 @@ def _fitted(logits: torch.Tensor, labels: torch.Tensor) -> Estimate | None:
 def _measurements(condition: Condition, seen: Confidences, values: Mapping[str, torch.Tensor]) -> list[Measurement]:
     found = [Measurement(condition, "error", error_rate(values["error"]))]
     others = {metric: each for metric, each in values.items() if metric != "error"}
-    return found + [Measurement(condition, metric, _above_zero(each)) for metric, each in others.items()]
+    return found + [Measurement(condition, metric, _bounded(metric, each)) for metric, each in others.items()]
 
 
 def _means(condition: Condition, values: Mapping[str, torch.Tensor]) -> list[Measurement]:
-    return [Measurement(condition, f"mean_{metric}", _above_zero(each)) for metric, each in values.items()]
+    return [Measurement(condition, f"mean_{metric}", _bounded(metric, each)) for metric, each in values.items()]
 
 
 def _mean(values: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -187,10 +188,11 @@ def _mean(values: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tenso
     return {metric: torch.stack([each[metric] for each in values]).mean(0) for metric in values[0]}
 
 
-def _above_zero(values: torch.Tensor) -> Estimate:
-    """Mean and interval; none of these metrics is below 0."""
-    value, low, high, n = mean_of_images(values)
-    return Estimate(max(0.0, value), max(0.0, low), max(0.0, high), n)
+def _bounded(metric: str, values: torch.Tensor) -> Estimate:
+    """Mean and interval; none of these metrics is below 0, and all but nll and brier lie in [0,1]."""
+    most = {"nll": math.inf, "brier": 2.0}.get(metric.removesuffix("_scaled"), 1.0)
+    value, low, high, n = mean_of_images(values).within((0.0, most))
+    return Estimate(max(0.0, value), low, max(0.0, high), n)
 
 
 def _bins(seen: Confidences) -> list[Bins]:

@@ -14,7 +14,7 @@ from fourier_robust.corruption.names import COMMON, EXTRA
 from fourier_robust.dataset.base import Dataset
 from fourier_robust.errors import UserError
 from fourier_robust.metric.corruption import ALEXNET_CLEAN_ERROR, ALEXNET_ERROR, mce, relative_mce
-from fourier_robust.metric.outcome import Estimate, Outcome, error_rate, mean_of_images
+from fourier_robust.metric.outcome import SHARE, Estimate, Outcome, error_rate, mean_of_images
 from fourier_robust.run.release import Release
 from fourier_robust.suite.base import Condition, Measurement, Source
 from fourier_robust.suite.clean import table_name
@@ -153,13 +153,13 @@ class Corruptions:
         for name in dict.fromkeys(str(condition.corruption) for condition in corrupted):
             rows = [wrong for condition, wrong in corrupted.items() if condition.corruption == name]
             by_name[name] = torch.stack(rows).mean(0)  # (N,): each image's mean error over the severities
-            found.append(Measurement(Condition(label, name), "mean_error", mean_of_images(by_name[name])))
+            found.append(Measurement(Condition(label, name), "mean_error", mean_of_images(by_name[name]).within(SHARE)))
         for group, members in self._groups.items():
             present = [name for name in members if name in by_name]
             if present:
                 mean = torch.stack([by_name[name] for name in present]).mean(0)
                 condition = Condition(label, self._group_name(group, len(present), len(members)))
-                found.append(Measurement(condition, "mean_error", mean_of_images(mean)))
+                found.append(Measurement(condition, "mean_error", mean_of_images(mean).within(SHARE)))
         if label.startswith("imagenet_c") and set(ALEXNET_ERROR) <= set(by_name) and self._complete(by_name):
             found += _against_alexnet(label, by_name, clean)
         return found

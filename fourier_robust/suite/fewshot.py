@@ -17,7 +17,7 @@ from fourier_robust.dataset.transfer import Transfer, TransferSet
 from fourier_robust.dataset.transfer_folders import FolderSet
 from fourier_robust.engine.predict import Precision
 from fourier_robust.errors import UserError
-from fourier_robust.metric.outcome import mean_of_images
+from fourier_robust.metric.outcome import SHARE, mean_of_images
 from fourier_robust.run.seed import derive
 from fourier_robust.suite.base import Condition, Measurement, Source
 from fourier_robust.suite.fewshot_probe import (
@@ -183,7 +183,8 @@ class FewShot:
         estimates = {key: mean_of_images(one.wrong.mean(0)) for key, one in self._probed.items()}
         for name in probes:
             for shots in self._shots[name]:
-                measured.append(Measurement(Condition(name), f"error_{shots}shot", estimates[name, shots]))
+                estimate = estimates[name, shots].within(SHARE)
+                measured.append(Measurement(Condition(name), f"error_{shots}shot", estimate))
                 if self.seeds > 1:
                     each = self._probed[name, shots].wrong.mean(1)
                     spread = spread_of_draws(each)
@@ -191,7 +192,7 @@ class FewShot:
         for shots in self.shots:
             carried = [name for name in probes if name != self._own and shots in self._shots[name]]
             if len(carried) > 1:
-                mean = mean_of_sets([estimates[name, shots] for name in carried])
+                mean = mean_of_sets([estimates[name, shots] for name in carried]).within(SHARE)
                 measured.append(Measurement(Condition(f"mean_of_{len(carried)}_sets"), f"error_{shots}shot", mean))
         return measured
 

@@ -12,7 +12,7 @@ import torch
 from fourier_robust.dataset.base import Batch, Dataset, Split
 from fourier_robust.errors import DAMAGED_ARRAYS, UserError
 from fourier_robust.fourier.basis import Phase
-from fourier_robust.metric.outcome import Outcome, error_rate, mean_of_images
+from fourier_robust.metric.outcome import GAP, SHARE, Outcome, error_rate, mean_of_images
 from fourier_robust.run.seed import derive
 from fourier_robust.suite.base import Condition, Measurement, Source
 from fourier_robust.suite.heatmap_plane import (
@@ -117,14 +117,14 @@ class Heatmap:
         self._wrong = {cell: outcomes[condition].wrong for condition, cell in self._cell_of.items()}
         plane = Condition(f"{self._of}_fourier", eps=self._norm)
         overall, rings = rings_and_mean(self._wrong, self._size)
-        found.append(Measurement(plane, "mean_error", mean_of_images(overall)))
+        found.append(Measurement(plane, "mean_error", mean_of_images(overall).within(SHARE)))
         for ring, wrong in rings.items():
-            found.append(Measurement(plane, f"error({ring})", mean_of_images(wrong)))
+            found.append(Measurement(plane, f"error({ring})", mean_of_images(wrong).within(SHARE)))
         for (u, v), wrong in self._wrong.items():
             found.append(Measurement(plane, f"error({u},{v})", error_rate(wrong)))
         if self._other is not None:
             theirs, _ = rings_and_mean(dict(zip(self._wrong, _bits(self._other), strict=True)), self._size)
-            found.append(Measurement(plane, "difference", mean_of_images(overall - theirs)))
+            found.append(Measurement(plane, "difference", mean_of_images(overall - theirs).within(GAP)))
         return found
 
     def remarks(self) -> list[str]:

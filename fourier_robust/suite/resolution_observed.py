@@ -10,7 +10,7 @@ import torch
 
 from fourier_robust.dataset.label_space import LabelSpace
 from fourier_robust.metric.cluster_bootstrap import percentile_estimate
-from fourier_robust.metric.outcome import error_rate, mean_of_images
+from fourier_robust.metric.outcome import GAP, error_rate, mean_of_images
 from fourier_robust.suite.base import Condition, Measurement
 
 MASKED = "_masked"  # behind a metric's name: the argmax among a set's classes alone
@@ -98,7 +98,7 @@ def _by_rule(
             values = wrong[:, which, place]
             yield Measurement(row, f"error{rule}", error_rate(values))
             if reference is not None:
-                yield Measurement(row, f"gap{rule}", mean_of_images(values - reference))
+                yield Measurement(row, f"gap{rule}", mean_of_images(values - reference).within(GAP))
     for which, kind in enumerate(kinds):
         row = replace(condition, dataset=row_name(condition.dataset, kind))
         values = wrong[:, which]

@@ -15,7 +15,7 @@ from fourier_robust.engine.predict import Precision
 from fourier_robust.errors import UserError
 from fourier_robust.fourier.profile import band_edges, band_shares, entropy, power_shares, white_shares
 from fourier_robust.fourier.spectrum import whole_plane
-from fourier_robust.metric.outcome import Estimate, error_rate, mean_of_images
+from fourier_robust.metric.outcome import SHARE, Estimate, error_rate, mean_of_images
 from fourier_robust.run.seed import derive
 from fourier_robust.suite.base import Condition, Measurement, Source
 from fourier_robust.suite.clean import table_name
@@ -146,14 +146,14 @@ class Sensitivity:
         for condition, power in outcomes.items():
             height, width = power.plane.shape
             ring, white = _of_images(power, condition), white_shares(height, width)
-            p = [mean_of_images(column) for column in ring.unbind(1)]
+            p = [mean_of_images(column).within(SHARE) for column in ring.unbind(1)]
             found += [Measurement(condition, f"p({k})", estimate) for k, estimate in enumerate(p, 1)]
             if self.density:
                 scaled = [_times(one, 1 / float(share)) for one, share in zip(p, white, strict=True)]
                 found += [Measurement(condition, f"density({k})", estimate) for k, estimate in enumerate(scaled, 1)]
             edges, last = band_edges(height, width), min(height, width) // 2
             for band in edges:
-                found.append(Measurement(condition, band, mean_of_images(band_shares(ring, edges[band]))))
+                found.append(Measurement(condition, band, mean_of_images(band_shares(ring, edges[band])).within(SHARE)))
             k = torch.arange(1, ring.shape[1] + 1, dtype=torch.float64)
             found.append(Measurement(condition, "mean_k", mean_of_images(ring @ k)))
             found.append(Measurement(condition, "entropy", _entropy(ring, last)))

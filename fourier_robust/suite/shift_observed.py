@@ -11,7 +11,7 @@ from fourier_robust.dataset.label_space import LabelSpace
 from fourier_robust.dataset.shifted import Cell, Checked
 from fourier_robust.errors import UserError
 from fourier_robust.metric.flips import difference, flips, is_noise
-from fourier_robust.metric.outcome import Estimate, error_rate, mean_of_images
+from fourier_robust.metric.outcome import GAP, SHARE, Estimate, error_rate, mean_of_images
 from fourier_robust.suite.base import Condition, Measurement
 
 
@@ -70,7 +70,7 @@ def of_set(
         return
     for rule, values in wrong.items():
         if checked.clean == "paired":
-            gap = mean_of_images(values - clean_wrong[rule])
+            gap = mean_of_images(values - clean_wrong[rule]).within(GAP)
         else:
             gap = difference(error_rate(values), error_rate(clean_wrong[rule]))
         yield Measurement(condition, f"gap{rule}", gap)
@@ -89,11 +89,11 @@ def of_cells(
         by_name.setdefault(str(cell.corruption), []).append(wrong)
         yield Measurement(Condition(name, *cell), "error", error_rate(wrong[good[cell]]))
     for corruption, values in by_name.items():
-        yield Measurement(Condition(name, corruption), "mean_error", _mean(name, values))
+        yield Measurement(Condition(name, corruption), "mean_error", _mean(name, values).within(SHARE))
     mean, members = checked.headline
     if members:
         every = [one for member in members for one in by_name[member]]
-        yield Measurement(Condition(name, mean), "mean_error", _mean(name, every))
+        yield Measurement(Condition(name, mean), "mean_error", _mean(name, every).within(SHARE))
 
 
 def flip_rates(
@@ -118,11 +118,11 @@ def flip_rates(
         clips = seen.prediction.reshape(-1, frames[condition])
         whole = good[cell].reshape(clips.shape).all(1)
         rates[perturbation] = flips(clips, is_noise(perturbation)).where(whole, torch.nan)
-        yield Measurement(condition, "flip_rate", _mean(name, [rates[perturbation]]))
+        yield Measurement(condition, "flip_rate", _mean(name, [rates[perturbation]]).within(SHARE))
     mean, members = checked.headline
     if members:
         every = [rates[member] for member in members]
-        yield Measurement(Condition(name, mean), "flip_rate", _mean(name, every))
+        yield Measurement(Condition(name, mean), "flip_rate", _mean(name, every).within(SHARE))
     if checked.alexnet is not None:
         against = [rates[member] / checked.alexnet[member] for member in members]
         yield Measurement(Condition(name, mean), "mfr", _mean(name, against))

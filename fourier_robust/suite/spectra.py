@@ -18,7 +18,7 @@ from fourier_robust.dataset.base import Batch, Dataset, Split
 from fourier_robust.errors import DAMAGED_ARRAYS, UserError
 from fourier_robust.fourier.high_frequency import ChangeSpectrum, highest_square, share_of_bins
 from fourier_robust.metric.line import Line, fit_line
-from fourier_robust.metric.outcome import Estimate, Outcome, mean_of_images
+from fourier_robust.metric.outcome import GAP, SHARE, Estimate, Outcome, mean_of_images
 from fourier_robust.run.seed import derive
 from fourier_robust.suite.bands import drawn
 from fourier_robust.suite.base import Condition, Measurement, Source
@@ -158,7 +158,7 @@ class Spectra(Corruptions):
             found += self._against_share(metric, per_image)
         if self._other is not None:
             theirs = torch.from_numpy(self._other["clean_wrong"]).double()
-            found.append(Measurement(self._of, "gain", mean_of_images(theirs - self._clean_wrong), True))
+            found.append(Measurement(self._of, "gain", mean_of_images(theirs - self._clean_wrong).within(GAP), True))
         return found
 
     def remarks(self) -> list[str]:
@@ -263,7 +263,7 @@ class Spectra(Corruptions):
             plane = torch.stack([level.mean_amplitude() for level in levels]).mean(0)
             per_image = torch.stack([level.fractions() for level in levels]).nanmean(0)
             changed = per_image[~per_image.isnan()]
-            found[key] = plane.numpy(), mean_of_images(changed) if len(changed) else None
+            found[key] = plane.numpy(), mean_of_images(changed).within(SHARE) if len(changed) else None
             if len(changed) < len(per_image):
                 kind = "augmentation " if key[0] == "augmentation" else ""
                 unchanged.append(f"{kind}{key[1]} {len(per_image) - len(changed)} of {len(per_image)}")
@@ -293,7 +293,9 @@ class Spectra(Corruptions):
     def _against_share(self, metric: str, per_image: torch.Tensor) -> list[Measurement]:
         """An effect on accuracy under each corruption, and the slope of its line over the share of high frequencies."""
         higher = metric == "gain"
-        self._effects = {name: mean_of_images(values) for name, values in zip(self._names, per_image, strict=True)}
+        self._effects = {
+            name: mean_of_images(each).within(GAP) for name, each in zip(self._names, per_image, strict=True)
+        }
         found = [Measurement(Condition(self._label, name), metric, one, higher) for name, one in self._effects.items()]
         corruptions = {name: share for (kind, name), (_, share) in self._spectra.items() if kind == "corruption"}
         shares = {name: share for name, share in corruptions.items() if share is not None}

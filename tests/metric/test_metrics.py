@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fourier_robust.metric.corruption import ALEXNET_CLEAN_ERROR, ALEXNET_ERROR, ce, mce, relative_mce
-from fourier_robust.metric.outcome import error_rate, mean_of_images, outcome
+from fourier_robust.metric.outcome import GAP, SHARE, error_rate, mean_of_images, outcome
 
 
 def test_outcome_of_known_logits() -> None:
@@ -35,6 +35,10 @@ def test_interval_over_images() -> None:
     found = mean_of_images(torch.tensor([0.0, 1.0, 1.0, 0.0], dtype=torch.float64))
     half = 1.959963984540054 * math.sqrt(1 / 3) / 2  # unbiased std of the four is sqrt(1/3)
     assert found == pytest.approx((0.5, 0.5 - half, 0.5 + half, 4))
+    assert found.high > 1
+    assert found.within(SHARE) == (0.5, 0, 1, 4)
+    assert found.within(GAP) == (0.5, found.low, 1, 4)
+    assert mean_of_images(torch.tensor([1.0])).within(GAP) == (1, -1, 1, 1)
 
 
 def test_alexnet_against_itself_is_one() -> None:

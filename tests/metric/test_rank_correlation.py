@@ -27,7 +27,7 @@ def test_ranks_and_correlation_against_scipy(ties: int) -> None:
     x, y = pair(ties)
     assert np.array_equal(average_ranks(x), stats.rankdata(x))
     assert spearman(x, y).value == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-12)
-    assert pearson(x, y) == pytest.approx(stats.pearsonr(x, y).statistic, abs=1e-12)
+    assert pearson(x, y).value == pytest.approx(stats.pearsonr(x, y).statistic, abs=1e-12)
 
 
 def test_drawn_ranks_are_those_of_repeated_models() -> None:
@@ -57,7 +57,17 @@ def test_what_has_no_correlation() -> None:
     x, _ = pair()
     assert np.isnan(spearman(x, np.ones(25)).value)
     assert spearman(x, np.full(25, np.nan))[3] == 0
-    assert np.isnan(pearson(x[:1], x[:1]))
+    assert np.isnan(pearson(x[:1], x[:1]).value)
+
+
+def test_fewer_models_than_asked_for_have_a_number_of_models_alone() -> None:
+    x, y = np.arange(6.0), np.array([0, 1, 2, 3, np.nan, np.nan])
+    counts = counts_of_groups(np.arange(6), np.random.default_rng(0), 50)
+    for found in (spearman(x, y, counts, 5), pearson(x, y, 5), spearman_matrix(np.stack([x, y]), counts, 5)[0][1]):
+        assert found.n == 4
+        assert np.isnan(found[:3]).all()
+    assert (spearman(x, x, counts, 5).value, pearson(x, x, 5)[::3]) == (1, (1, 6))
+    assert spearman_matrix(np.stack([x, y]), counts, 5)[0][0].value == 1
 
 
 def test_all_pairs_at_once_are_the_pairs(monkeypatch: pytest.MonkeyPatch) -> None:

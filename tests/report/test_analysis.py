@@ -79,12 +79,15 @@ def test_planted_robustness_comes_back(tmp_path: Path) -> None:
 
 def test_few_plain_runs_mean_a_line_through_all_and_the_report_says_so(tmp_path: Path) -> None:
     models(tmp_path, plain=3, others=5)
+    for seed in (1, 2):
+        run(tmp_path / f"again{seed}", [row(value=0.3 + seed / 100, seed=seed)], epochs=1)
     population, sections = read(tmp_path)
     found = robustness(population, np.random.default_rng(0))
-    assert found.fitted == "all 8 runs"
+    assert population.plain.sum() == 5  # of three methods
+    assert found.fitted == "all 10 runs"
     assert found.members.all()
-    assert "The lines are fitted on all 8 runs" in notes(sections)
-    assert "Fewer than 5 plainly trained runs that differ in clean accuracy: 3." in notes(sections)
+    assert "The lines are fitted on all 10 runs" in notes(sections)
+    assert "which needs 5 methods and 3 values of clean accuracy; there: 3 and 5." in notes(sections)
 
 
 def test_a_missing_metric_is_counted_in_each_pair_and_named(tmp_path: Path) -> None:
@@ -127,6 +130,81 @@ def test_seeds_are_drawn_with_their_method(tmp_path: Path) -> None:
     assert "the 15 runs of 5 methods trained on cifar10" in notes(sections)
 
 
+def seeds(folder: Path, methods: int, each: int) -> None:
+    """`each` seeds of `methods` plain methods with clean error, blur and noise that go together but for noise."""
+    generator = np.random.default_rng(0)
+    for at in range(methods):
+        for seed in range(each):
+            clean = 0.1 + 0.02 * at + 0.01 * seed
+            blur, noise = 1.5 * clean + generator.uniform(0, 0.03), 2 * clean + generator.uniform(0, 0.03)
+            rows = [row(value=clean, seed=seed), row("mean_error", blur, **BLUR, seed=seed)]
+            run(folder / f"r{at}-{seed}", [*rows, row("mean_error", noise, **NOISE, seed=seed)], epochs=at)
+
+
+@pytest.mark.parametrize(("methods", "each"), [(1, 6), (2, 5), (4, 3), (5, 2)])
+def test_an_interval_needs_five_methods(tmp_path: Path, methods: int, each: int) -> None:
+    seeds(tmp_path, methods, each)
+    population, sections = read(tmp_path)
+    ranked = ranks(population, np.random.default_rng(0)).pairs[0][1]
+    lines = robustness(population, np.random.default_rng(0)).shifts
+    assert (len(lines), ranked.n) == (2, methods * each)
+    assert not np.isnan([ranked.value, *(one.line.slope for one in lines)]).any()
+    made = {section.key: section for section in sections}
+    (rank_map,), table = made["analysis-cifar10-ranks"].pictures, made["analysis-cifar10-robustness"].table
+    scatter = made["analysis-cifar10-robustness"].pictures[0]
+    assert table is not None
+    if methods == 5:
+        assert ranked.low < ranked.high
+        assert all(one.line.slope_low < one.line.slope < one.line.slope_high for one in lines)
+        assert "No interval" not in notes(sections)
+        assert "95 % band of the line" in scatter.svg
+        return
+    assert all(np.isnan([ranked.low, ranked.high, one.line.slope_low, one.line.slope_high]).all() for one in lines)
+    assert not any(one.outside.any() for one in lines)
+    assert {line[2:4] for line in rank_map.numbers.rows} == {("-", "-")}
+    assert {line[3:5] for line in table.rows} == {("-", "-")}
+    assert "*" not in str(scatter.numbers)
+    assert "95 % band" not in scatter.svg
+    assert "The band is" not in notes(sections)
+    for what in ("No interval where the runs are", "No interval, band or star where the fitted runs are"):
+        assert notes(sections).count(f"{what} of fewer than 5 methods: methods are drawn") == 1
+
+
+def test_a_line_has_a_band_by_the_methods_of_its_own_shift(tmp_path: Path) -> None:
+    for at in range(6):
+        for seed in range(2):
+            clean = 0.1 + 0.02 * at + 0.01 * seed
+            rows = [row(value=clean, seed=seed), row("mean_error", 1.5 * clean**1.1, **BLUR, seed=seed)]
+            if at < 3:
+                rows.append(row("mean_error", 2 * clean + at * seed / 50, **NOISE, seed=seed))
+            run(tmp_path / f"r{at}{seed}", rows, epochs=at)
+    population, sections = read(tmp_path)
+    blur, noise = robustness(population, np.random.default_rng(0)).shifts
+    assert (blur.line.n, len(blur.line.drawn), noise.line.n, len(noise.line.drawn)) == (12, 1000, 6, 0)
+    assert "The band is" in notes(sections)
+    assert "No interval, band or star" in notes(sections)
+    (scatter, _) = {section.key: section for section in sections}["analysis-cifar10-robustness"].pictures
+    assert [("* outside" in column) for column in scatter.numbers.columns[-2:]] == [True, False]
+
+
+def test_no_correlation_over_fewer_than_five_runs(tmp_path: Path) -> None:
+    for at in range(10):
+        rows = [row(value=0.1 + at / 50)]
+        rows += [row("mean_error", 0.2 + at / 40 + (at * 3 % 5) / 70, **BLUR)] if at < 6 else []
+        rows += [row("mean_error", 0.3 + at / 40 + (at * 2 % 7) / 70, **NOISE)] if at > 3 else []
+        run(tmp_path / f"r{at}", rows, epochs=at)
+    _, sections = read(tmp_path)
+    made = {section.key: section for section in sections}
+    (ranked,), (_, residual) = made["analysis-cifar10-ranks"].pictures, made["analysis-cifar10-robustness"].pictures
+    assert ranked.numbers.rows[-1] == ("corruptions: blur and corruptions: noise", "-", "-", "-", "2")
+    assert [line[-1] for line in ranked.numbers.rows] == ["6", "6", "2"]
+    assert "No number for a pair over fewer than 5 runs." in notes(sections)
+    assert residual.numbers.columns == ("pair", "residual correlation", "runs")
+    assert list(residual.numbers.rows) == [("corruptions: noise and corruptions: blur", "-", "2")]
+    assert "(2 to 2 of the 10); none is defined. No number for a pair over fewer than 5 runs." in residual.alternative
+    assert "1.00" not in residual.alternative
+
+
 def test_residual_correlation_is_that_of_what_was_planted(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     planted = generator.normal(0, 0.3, (3, 40))
@@ -144,7 +222,8 @@ def test_residual_correlation_is_that_of_what_was_planted(tmp_path: Path) -> Non
     names, found = residual_correlations(population)
     assert names == ("corruptions: a", "corruptions: b", "corruptions: c")
     free = np.eye(40) - (hat := np.column_stack([np.ones(40), logits])) @ np.linalg.pinv(hat)
-    assert np.allclose(found, np.corrcoef(planted @ free), atol=1e-3)
+    assert np.allclose([[pair.value for pair in line] for line in found], np.corrcoef(planted @ free), atol=1e-3)
+    assert {pair.n for line in found for pair in line} == {40}
     beyond = structure(population, True, np.random.default_rng(0))
     assert beyond.n == 40
     assert beyond.parallel.factors == 1
@@ -184,7 +263,7 @@ def test_groupings_are_settings_of_few_values_each_partition_once(tmp_path: Path
 
 
 LACKS = {
-    "rank correlation: needs 5 runs with two metrics",
+    "rank correlation: needs two metrics that differ over 5 runs",
     "effective robustness: needs 5 runs with clean:error and a shift's accuracy",
     "factor analysis: needs 3 metrics that are shares of right answers",
     "informativeness: needs 5 methods in each of 2 groups",
@@ -199,8 +278,26 @@ def test_too_few_runs_are_a_line_each(tmp_path: Path) -> None:
     assert all(any(lack in note for note in said) for lack in LACKS)
     assert len(said) == 6
     assert all("; there: " in note and "\n" not in note for note in said)
-    with pytest.raises(TooFew, match="there: 3 runs"):
+    with pytest.raises(TooFew, match="there: 0 of 3 metrics, 3 runs"):
         ranks(population, np.random.default_rng(0))
+
+
+def test_a_lack_says_what_is_there(tmp_path: Path) -> None:
+    for at in range(10):
+        run(tmp_path / "clean" / f"r{at}", [row(value=0.1 + at / 50)], epochs=at)
+        rows = [row(value=0.2), row("mean_error", 0.3 + at / 50, **BLUR)]
+        run(tmp_path / "alike" / f"r{at}", rows, epochs=at)
+        rows = [row(value=0.1 + at / 50), *([row("mean_error", 0.3 + at / 50, **BLUR)] if at < 3 else [])]
+        run(tmp_path / "short" / f"r{at}", rows, epochs=at)
+    said = {name: notes(read(tmp_path / name)[1]) for name in ("clean", "alike", "short")}
+    rank, line = "rank correlation: needs two metrics that differ over 5 runs; there: ", "a shift's accuracy; there: "
+    left = "residual correlation: needs two shifts that differ over 5 runs beyond what clean:error explains; there: "
+    assert all(part in said["clean"] for part in (f"{rank}1 of 1 metrics, 10 runs.", f"{line}no shift.",
+                                                  f"{left}0 of 0 shifts, 10 runs."))  # fmt: skip
+    assert f"{rank}1 of 2 metrics, 10 runs." in said["alike"]
+    assert f"{line}10 of all 10 runs that do not differ in clean:error." in said["alike"]
+    assert f"{line}3 of the 10 plainly trained runs." in said["short"]
+    assert f"{left}0 of 1 shifts, 10 runs." in said["short"]
 
 
 def test_a_factor_analysis_counts_runs_per_metric(tmp_path: Path) -> None:
@@ -273,9 +370,11 @@ def test_a_mean_beside_its_parts_counts_once_where_metrics_are_counted(tmp_path:
     assert len(dataclasses.replace(population, metrics=tuple(alone)).parts) == 1  # without them it stays
 
 
-def test_one_run_has_no_analysis(tmp_path: Path) -> None:
+def test_one_run_is_a_section_that_says_so(tmp_path: Path) -> None:
     models(tmp_path, plain=1)
-    assert read(tmp_path)[1] == []
+    (only,) = read(tmp_path)[1]
+    assert only.title == "What the metrics say about each other (cifar10)"
+    assert list(only.notes) == ["Not done: needs runs to compare, 5 for most of it; there: one, r00."]
 
 
 def test_sections_keep_their_contract(tmp_path: Path) -> None:

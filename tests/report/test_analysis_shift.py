@@ -180,7 +180,8 @@ def test_lines_are_fitted_on_the_runs_that_are_named(tmp_path: Path) -> None:
 def test_too_few_named_runs_are_a_line_and_none_is_a_mistake(tmp_path: Path) -> None:
     models(tmp_path)
     population, notes = read(tmp_path, ["net00", "net1[0-2]"])
-    lack = "effective robustness: needs 5 runs of population=[net00,net1[0-2]] that differ in clean:error; there: 4"
+    who = "population=[net00,net1[0-2]]"
+    lack = f"effective robustness: needs 5 runs of {who} with 3 values of clean:error; there: 4 with 4"
     assert f"Not done: {lack}." in notes
     with pytest.raises(TooFew, match="there: 4"):
         robustness(population, np.random.default_rng(0))

@@ -41,6 +41,27 @@ def test_folders_globs_and_files_each_once(tmp_path: Path) -> None:
     assert collected.skipped == []
 
 
+def test_results_of_the_model_before_are_not_read(tmp_path: Path) -> None:
+    """A run that was trained anew keeps them in its folder."""
+    found = run(tmp_path / "s0", [row()])
+    run(tmp_path / "s0/superseded/20261122T063812Z", [row(value=0.5)])
+    assert [receipt.folder for receipt in read(tmp_path, tmp_path / "s0").receipts] == [found]
+
+
+def test_another_checkpoint_of_a_run_is_not_the_run(tmp_path: Path) -> None:
+    """What was measured on previous.pt alone would else stand in the run's line; a checkpoint that was moved is one."""
+    last = run(tmp_path / "s0", [row()])
+    earlier = {"checkpoint": {"path": "previous.pt", "sha256": "0"}}
+    moved = run(tmp_path / "s0", [row(suite="sensitivity")], suite="sensitivity.previous", **earlier)
+    assert [receipt.folder for receipt in read(tmp_path).receipts] == [last, moved]
+    (tmp_path / "s0/last.pt").touch()
+    found = read(tmp_path)
+    assert [receipt.folder for receipt in found.receipts] == [last]
+    assert found.skipped == [
+        "s0/eval/sensitivity.previous: measured on previous.pt, not on the run's last.pt; left out"
+    ]
+
+
 def test_both_layouts_name_the_run(tmp_path: Path) -> None:
     assert run_folder(Path("x/s0/eval/clean")) == Path("x/s0")
     assert run_folder(Path("reference/apr_sp/clean")) == Path("reference/apr_sp")

@@ -21,7 +21,7 @@ from fourier_robust.errors import UserError
 from fourier_robust.metric.calibration import brier, ece, ece_classwise, ece_mass, fit_temperature, nll, reliability
 from fourier_robust.metric.confidences import Confidences, confidences
 from fourier_robust.suite.base import Condition, Measurement
-from fourier_robust.suite.calibration import Calibration
+from fourier_robust.suite.calibration import Calibration, _bounded
 
 CPU = torch.device("cpu")
 SIZE, TEST, VAL, K = 16, 3000, 1000, 5
@@ -292,3 +292,12 @@ def test_through_the_front_door(tmp_path: Path, capsys: pytest.CaptureFixture[st
     line = next(line for line in printed.splitlines() if line.startswith("clean ")).split()
     assert line[2] == f"{cells['shapes', '', '', 'ece']:.4f}"
     assert {"reliability.png", "reliability.npz", "table.png"} <= {path.name for path in results.iterdir()}
+
+
+def test_intervals_stay_where_their_metric_can_lie() -> None:
+    values = torch.tensor([0.0, 2.0, 2.0], dtype=torch.float64)  # normal interval: 0.03 to 2.64
+    assert [_bounded(metric, values).high for metric in ("nll", "nll_scaled")] == pytest.approx([2.64, 2.64], abs=0.01)
+    assert [_bounded(metric, values).high for metric in ("brier", "brier_scaled")] == [2, 2]
+    found = _bounded("error", values.clamp_max(1) - torch.tensor([0.0, 0.0, 1.0]))
+    assert (found.low, found.high) == (0, pytest.approx(0.99, abs=0.01))
+    assert _bounded("error", values.clamp_max(1)).high == 1

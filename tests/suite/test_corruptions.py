@@ -151,6 +151,7 @@ def test_means_over_severities_then_corruptions() -> None:
     half = 1.959963984540054 * images.std(ddof=1) / 2
     estimate = found["common2of15-severity12", None, "mean_error"]
     assert (estimate.low, estimate.high, estimate.n) == pytest.approx((0.625 - half, 0.625 + half, 4))
+    assert (found["fog", None, "mean_error"].low, found["snow", None, "mean_error"].high) == (0, 1)  # not -0.09, 1.12
     assert not any(metric == "mce" for _, _, metric in found)
 
 

@@ -29,7 +29,7 @@ from fourier_robust.dataset.shift_own import OwnSplit
 from fourier_robust.dataset.shifted import WHOLE, Cell, Checked, Parts
 from fourier_robust.dataset.wnids import IMAGENET_A, WNIDS
 from fourier_robust.errors import UserError
-from fourier_robust.metric.outcome import error_rate, mean_of_images
+from fourier_robust.metric.outcome import GAP, SHARE, error_rate, mean_of_images
 from fourier_robust.suite.base import Condition, Measurement
 from fourier_robust.suite.shift import Shift
 
@@ -174,7 +174,7 @@ def test_all_classes_have_one_rule_and_paired_images_a_paired_gap() -> None:
     whole = by_name(CLASSES, CLASSES[::-1])
     seen = split([[9, 0, 0, 0], [9, 0, 0, 0], [0, 0, 9, 0], [9, 0, 0, 0]], [3, 2, 1, 0])  # ant bee cat dog, reversed
     for clean, gap in (
-        ("paired", mean_of_images(torch.tensor([0.0, 1, -1, 0], dtype=torch.float64))),
+        ("paired", mean_of_images(torch.tensor([0.0, 1, -1, 0], dtype=torch.float64)).within(GAP)),
         ("related", None),
     ):
         found = run(Shift({"all": Given(Checked(whole, clean=clean), {WHOLE[0]: seen})}, {"four": ["all"]}))
@@ -206,7 +206,7 @@ def test_cells_have_means_over_images() -> None:
     )
     assert measured[Condition("c", "mine"), "mean_error"] == 2 / 4
     (mean,) = (item.estimate for item in found if item.condition == Condition("c", "fog") and item.metric != "error")
-    assert mean == mean_of_images(torch.tensor([1, 0.5, 1, 0.5], dtype=torch.float64))
+    assert mean == mean_of_images(torch.tensor([1, 0.5, 1, 0.5], dtype=torch.float64)).within(SHARE)
     cells[Cell("fog", 2)] = split([[0, 0, 0, 9]] * 3, [0, 0, 0])
     with pytest.raises(UserError, match="c: parts of 3 and of 4 images have no common mean"):
         run(Shift({"c": Given(checked, cells)}, {"four": ["c"]}))
@@ -233,7 +233,7 @@ def test_flip_rates_and_their_mean() -> None:
     assert measured["shot_noise"].value == pytest.approx((2 / 3 + 0) / 2)
     assert measured["tilt"].value == pytest.approx((1 + 1 / 4) / 2)
     assert measured["shear"].value == 1
-    mean = mean_of_images(torch.tensor([5 / 6, 1 / 8], dtype=torch.float64))  # of each clip's two rates
+    mean = mean_of_images(torch.tensor([5 / 6, 1 / 8], dtype=torch.float64)).within(SHARE)  # of each clip's two rates
     assert tuple(measured["common2of10"]) == pytest.approx(tuple(mean))
 
 
