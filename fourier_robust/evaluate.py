@@ -1,10 +1,14 @@
-"""``fr-eval``: read a checkpoint, ask a suite's question, leave tables and a receipt beside it."""
+"""``fr-eval``: read a checkpoint, ask a suite's question, leave tables and a receipt beside it.
+
+Above 300 lines: one suite and all of them, alone and in several processes, with what each way can meet.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -169,13 +173,24 @@ def _measured(at: Setting, suite: Any, conditions: Sequence[Any], record: Any) -
 
 
 def _ask_all(at: Setting, suite: Any) -> Answer:
-    """Each part in turn, as if it had been asked for alone; then all rows in one table, and what was not measured."""
+    """Each part in turn, as if it had been asked for alone; then all rows in one table, and what was not measured.
+
+    One that fails costs no other, whatever its error; among several processes a `UserError` alone is known to all.
+
+    Raises:
+        UserError: parts failed; no part has its data.
+        OSError: the same, where one of them failed otherwise than by the user's mistake.
+        Busy: other processes measure parts.
+    """
     answers, missing, failed, elsewhere, started = {}, {}, {}, {}, time.perf_counter()
+    kind: type[Exception] = UserError  # OSError: a fault, which a sweep tries again
     for name, part in suite.parts.items():
         try:
             part.conditions(at.dataset)
         except UserError as error:
             missing[name] = str(error)
+        except Exception:  # said when its turn comes
+            continue
     for name, part in suite.parts.items():
         if name in missing:
             continue
@@ -189,6 +204,11 @@ def _ask_all(at: Setting, suite: Any) -> Answer:
         except UserError as error:
             failed[name] = str(error)
             print(f"not measured: {error}")
+        except Exception as error:
+            if at.team.size > 1:
+                raise
+            kind, failed[name] = OSError, _fault(error)
+            print(f"not measured: {failed[name]}")
 
     rows = [row for one in answers.values() for row in one.rows]
     not_measured, record = {**missing, **failed, **elsewhere}, _record(at, suite)
@@ -208,6 +228,7 @@ def _ask_all(at: Setting, suite: Any) -> Answer:
 
     def write() -> None:
         of_all = f"of {len(suite.parts)} suites"
+        stopped = f"{len(failed)} {of_all} stopped: {', '.join(failed)}"
         try:
             if rows and not ((failed or elsewhere) and record.has_rows()):
                 _write_all(suite, rows, record, receipt)
@@ -215,17 +236,25 @@ def _ask_all(at: Setting, suite: Any) -> Answer:
                 print(f"\nleft as it was, for it may have more rows: {record.folder}")
         except Busy as error:
             if failed:
-                raise UserError(f"{len(failed)} {of_all} stopped: {', '.join(failed)}; and {error}") from error
+                raise kind(f"{stopped}; and {error}") from error
             raise
         if missing and not (rows or failed or elsewhere):
             raise UserError(f"no suite has its data: {next(iter(missing.values()))}")
         if failed:
-            raise UserError(f"{len(failed)} {of_all} stopped: {', '.join(failed)}; see above")
+            raise kind(f"{stopped}; see above")
         if elsewhere:
             raise Busy(f"another process measures {len(elsewhere)} {of_all}: {', '.join(elsewhere)}; see above")
 
     at.team.first_does(write)
     return Answer(record.folder, rows, receipt, any(one.new for one in answers.values()))
+
+
+def _fault(error: Exception) -> str:
+    """In one line; its trace is shown, unless it is the system's word."""
+    system = isinstance(error, OSError)
+    if not system or os.environ.get("FR_DEBUG") == "1":
+        traceback.print_exception(error)
+    return " ".join((str(error) if system else f"{type(error).__name__}: {error}").split())
 
 
 def _write_all(suite: Any, rows: Sequence[Any], record: Any, receipt: Mapping[str, Any]) -> None:

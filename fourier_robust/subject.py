@@ -108,6 +108,9 @@ def _of_run(config: Mapping[str, Any], names: Mapping[str, str], checkpoint: Any
     whole = "dataset" in names  # else at most other settings of the training run's data
     check_stored(checkpoint.meta, ("arch",) if whole else ("arch", "dataset"), config, checkpoint.path)
     own, trained = dict(checkpoint.meta["config"]), dict(checkpoint.meta["names"])
+    seed = own.get("seed")
+    if isinstance(seed, bool) or not isinstance(seed, int | None):  # it goes into the rows as it stands
+        raise UserError(f"{checkpoint.path} is not a checkpoint of this project: its seed is no whole number")
     if "arch" in names and names["arch"] != trained["arch"]:
         raise UserError(f"{checkpoint.path} holds {trained['arch']}, not arch={names['arch']}")
     dataset = dict(chosen) if whole else {**own["dataset"], **chosen}
@@ -131,10 +134,10 @@ def _of_run(config: Mapping[str, Any], names: Mapping[str, str], checkpoint: Any
     return Subject(
         checkpoint=checkpoint,
         names=trained,
-        seed=own.get("seed"),
+        seed=seed,
         data=names["dataset"] if whole else data_name(trained["dataset"].split("+")[0], dataset),
         dataset=dataset,
-        classes=len(checkpoint.meta.get("class_names", ())) or None,
+        classes=len(checkpoint.meta.get("class_names") or ()) or None,
         preprocessing=_preprocessing(dataset, "the training run"),
         net=net,
     )

@@ -26,7 +26,7 @@ from fourier_robust.api import evaluate_module
 from fourier_robust.arch.program import Program
 from fourier_robust.arch.resnet import resnet20
 from fourier_robust.errors import UserError
-from fourier_robust.run.checkpoint import weights_sha256
+from fourier_robust.run.checkpoint import read, save, weights_sha256
 from fourier_robust.subject import subject_of
 
 Evaluate = Callable[..., None]
@@ -264,3 +264,18 @@ def test_no_part_of_a_stored_architecture_fetches_weights() -> None:
     found = _without_weights({"_target_": "transfer", "pretrained": "/any/file", "net": net, "more": [net, 3]})
     quiet = net | {"pretrained": False}
     assert found == {"_target_": "transfer", "pretrained": False, "net": quiet, "more": [quiet, 3]}
+
+
+def test_a_description_without_classes_is_read_and_one_without_a_whole_seed_refused(
+    train_tiny: Callable[..., Path], evaluate_tiny: Evaluate, tmp_path: Path
+) -> None:
+    found = read(train_tiny("trainer.epochs=1"))
+    save(tmp_path / "null", 1, found.weights, {}, found.meta | {"class_names": None})
+    evaluate_tiny(tmp_path / "null")
+    assert rows(tmp_path / "null/eval/clean")["error"]["seed"] == "0"
+    for seed in ("=cmd|x", 1.5, True):
+        meta = found.meta | {"config": found.meta["config"] | {"seed": seed}}
+        save(tmp_path / "odd", 1, found.weights, {}, meta)
+        with pytest.raises(UserError, match=r"odd/last\.pt is not a checkpoint of this project: its seed is no whole"):
+            evaluate_tiny(tmp_path / "odd")
+    assert not (tmp_path / "odd/eval").exists()

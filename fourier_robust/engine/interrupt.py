@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -57,7 +58,9 @@ def scheduler_signal() -> int | None:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopFlag]:
-    """While inside, SIGTERM, the scheduler's signal and the first SIGINT only set the flag; a second SIGINT stops.
+    """While inside, all that ask for a stop, and the first SIGINT, only set the flag; a second SIGINT stops.
+
+    They are SIGTERM, SIGHUP (the terminal is gone) unless it is ignored, as below nohup, and the scheduler's signal.
 
     A requeue that was asked for stays asked for: a SIGTERM that follows it changes nothing.
     Outside the main thread nothing is installed (Python allows handlers only there).
@@ -70,13 +73,13 @@ def stop_on_signals() -> Iterator[StopFlag]:
         if flag.signum is None or flag.signum != asked:
             flag.signum = signum
 
-    with _handling(note, {signal.SIGTERM, signal.SIGINT, asked} - {None}):
+    with _handling(note, _asking() | {signal.SIGINT}):
         yield flag
 
 
 @contextmanager
 def leave_on_signals() -> Iterator[None]:
-    """While inside, SIGTERM and the scheduler's signal raise `Stopped`; SIGINT is KeyboardInterrupt anyway.
+    """While inside, what asks `stop_on_signals` for a stop raises `Stopped`; SIGINT is KeyboardInterrupt anyway.
 
     Outside the main thread nothing is installed.
     """
@@ -84,19 +87,41 @@ def leave_on_signals() -> Iterator[None]:
     def leave(signum: int, frame: FrameType | None) -> None:
         raise Stopped(signum)
 
-    with _handling(leave, {signal.SIGTERM, scheduler_signal()} - {None}):
+    with _handling(leave, _asking()):
         yield
 
 
+def _asking() -> set[int]:
+    """The signals that ask for a stop in this process, but for SIGINT."""
+    hangup = set() if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else {signal.SIGHUP}
+    asked = scheduler_signal()
+    return {signal.SIGTERM} | hangup | (set() if asked is None else {asked})
+
+
 @contextmanager
-def _handling(handler: Callable[[int, FrameType | None], None], signums: set[int | None]) -> Iterator[None]:
+def _handling(handler: Callable[[int, FrameType | None], None], signums: set[int]) -> Iterator[None]:
     """With `handler` for `signums` in the main thread; those before come back afterwards."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {signum: signal.signal(signum, handler) for signum in signums if signum is not None}
+
+    def heard(signum: int, frame: FrameType | None) -> None:
+        _leave_lost_terminal()
+        handler(signum, frame)
+
+    before = {signum: signal.signal(signum, heard) for signum in signums}
     try:
         yield
     finally:
         for signum, earlier in before.items():
             signal.signal(signum, earlier)
+
+
+def _leave_lost_terminal() -> None:
+    """What is printed to a terminal that is gone goes nowhere: it would be an error, in the midst of saving."""
+    for stream in (1, 2):
+        try:
+            os.write(stream, b"")
+        except OSError as error:
+            if error.errno == errno.EIO:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)

@@ -7,6 +7,7 @@ that their user alone can read, and talk over the loopback interface.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import os
 import re
@@ -17,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from fourier_robust.engine.distributed import LOST, MEETING
 from fourier_robust.engine.interrupt import Interrupted, StopFlag, scheduler_signal, stop_on_signals
@@ -24,12 +26,17 @@ from fourier_robust.errors import BUSY, Busy, UserError
 
 _POLL = 0.1  # seconds
 _OWN_END, _SAVING = 2.0, 30.0  # seconds after one has failed: until the others are told, and then until they are killed
-_LOOPBACK = "lo" if sys.platform.startswith("linux") else "lo0"
+_LINUX = sys.platform.startswith("linux")
+_LOOPBACK = "lo" if _LINUX else "lo0"
+_LIBC = ctypes.CDLL(None) if _LINUX else None  # loaded before any fork
+_PR_SET_PDEATHSIG = 1
 _ERROR = re.compile(r"(?:\[rank\d+\]: ?)?(?:error: (.+)|((?:\w+\.)*\w*(?:Error|Exception)(?:: .*)?))\s*")
 
 
 def start(module: str, overrides: Sequence[str], processes: int) -> None:
     """``python -m <module> <overrides>`` in so many processes of one team on this machine, to their end.
+
+    Should this process be killed, they get SIGTERM from the kernel (Linux).
 
     Args:
         module: a front door.
@@ -82,7 +89,7 @@ class _Process:
             env={"OMP_NUM_THREADS": "1"} | dict(os.environ) | _about(rank, size, private),
             stderr=subprocess.PIPE,
             start_new_session=True,  # a Ctrl-C comes once: from here
-            preexec_fn=_leave_it_to_the_parent,
+            preexec_fn=partial(_below, os.getpid()),
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -164,13 +171,26 @@ def _judge(ended: Sequence[_Process]) -> None:
     if any(one.code == BUSY for one in own):
         raise Busy(f"{many}: another process does this very work, see above")
     faults = [one for one in own if one.code != 2]
-    stops = {one.code - 128 for one in faults} & {signal.SIGTERM, signal.SIGINT}
+    stops = {one.code - 128 for one in faults} & {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     if faults and all(one.code - 128 in stops for one in faults):  # the signal came to them alone
         raise Interrupted(min(stops), f"it came to one of {len(ended)} processes; the same command goes on from here")
     if faults:
         raise ChildProcessError(f"{many}: {faults[0].why}")
     own.sort(key=lambda one: one.said in ("", LOST))  # who has a reason of its own
     raise UserError(f"{many}: {own[0].why}")
+
+
+def _below(parent: int) -> None:
+    """In a child of the process `parent`, before its program begins: what it hears, and that it ends with its parent.
+
+    The kernel's word comes when the thread that forked ends: `start`'s, which waits for its children.
+    """
+    _leave_it_to_the_parent()
+    if _LIBC is not None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent's handler would note it here, to no end
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:  # it had gone before
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _leave_it_to_the_parent() -> None:

@@ -24,9 +24,11 @@ from fourier_robust.run.results import OutcomeStore, Row, csv_text, npz_bytes, w
 class EvalRecord:
     """Files of one evaluation, in ``eval/<name>/`` beside the checkpoint.
 
+    A run's folder holds more checkpoints than ``last.pt``: of another file it is ``eval/<name>.<stem of the file>/``.
+
     Args:
         checkpoint: what is measured.
-        name: of the folder.
+        name: of the folder, as ``last.pt`` has it.
         device: where it is measured.
         preprocessing: of its input; outcomes under another one are not reused.
         about: code and machine as they were when the command began; see `provenance`.
@@ -53,6 +55,8 @@ class EvalRecord:
         evaluations = checkpoint.path.parent / "eval"
         if not checkpoint.meta:  # somebody else's files may lie side by side
             evaluations /= slug(checkpoint.path.stem)
+        elif checkpoint.path.name != "last.pt":
+            name += f".{checkpoint.path.stem}"
         self.folder = evaluations / slug(name)
         self.run = slug(checkpoint.path.resolve().parent.name if checkpoint.meta else checkpoint.path.stem)
         self.store = OutcomeStore(self.folder / "outcomes")
@@ -81,7 +85,7 @@ class EvalRecord:
                 except FileExistsError:  # the same within mkdir, or a file is in its place
                     if self.folder.exists() or self.folder.parent.is_file():
                         raise
-            self._not_by_another(str(self._before().get("job", "")))
+            self._not_by_another(str(self._receipt().get("job", "")))
             yield claim
         finally:
             if held:
@@ -100,13 +104,18 @@ class EvalRecord:
                 f"{self.folder} is job #{number}'s of this sweep, with other settings: give each a folder, name=..."
             )
 
-    def _before(self) -> dict[str, Any]:
-        """The receipt that an earlier launch left, of the same weights; empty where there is none."""
+    def _receipt(self) -> dict[str, Any]:
+        """What an earlier launch left, of whatever weights; empty where there is none."""
         try:
             found = json.loads((self.folder / "eval.json").read_bytes())
         except (OSError, ValueError):
             return {}
-        subject = found.get("checkpoint") if isinstance(found, dict) else None
+        return found if isinstance(found, dict) else {}
+
+    def _before(self) -> dict[str, Any]:
+        """The same of the same weights."""
+        found = self._receipt()
+        subject = found.get("checkpoint")
         return found if isinstance(subject, dict) and subject.get("sha256") == self.checkpoint.sha256 else {}
 
     def has_rows(self) -> bool:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from fourier_robust.engine.interrupt import Stopped, leave_on_signals, scheduler_signal, stop_on_signals
+
+
+@pytest.fixture(autouse=True)
+def terminal() -> Iterator[None]:
+    """A hangup counts here, also below nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture
@@ -42,13 +53,15 @@ def test_the_scheduler_names_its_signal(heard: list[int], monkeypatch: pytest.Mo
     [
         ([signal.SIGTERM], signal.SIGTERM),
         ([signal.SIGINT], signal.SIGINT),
+        ([signal.SIGHUP], signal.SIGHUP),
         ([signal.SIGUSR2], signal.SIGUSR2),
         ([signal.SIGTERM, signal.SIGUSR2], signal.SIGUSR2),
         ([signal.SIGUSR2, signal.SIGTERM], signal.SIGUSR2),  # the requeue stays wanted
     ],
 )
 def test_flag(heard: list[int], sent: list[int], kept: int) -> None:
-    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)}
+    caught = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+    handlers = {signum: signal.getsignal(signum) for signum in caught}
     with stop_on_signals() as flag:
         for signum in sent:
             os.kill(os.getpid(), signum)
@@ -65,7 +78,7 @@ def test_a_second_interrupt_stops_at_once() -> None:
             signal.raise_signal(signal.SIGINT)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR2])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2])
 def test_work_that_keeps_its_units_is_left(heard: list[int], signum: int) -> None:
     def work() -> None:
         with leave_on_signals(), contextlib.suppress(Exception):  # no error handler takes it for an error
@@ -86,6 +99,37 @@ def test_a_step_is_finished_inside_work_that_is_left(heard: list[int]) -> None:
         assert flag.signum == signal.SIGUSR2
         with pytest.raises(Stopped):
             signal.raise_signal(signal.SIGTERM)
+
+
+def test_below_nohup_a_hangup_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with leave_on_signals(), stop_on_signals() as flag:
+        signal.raise_signal(signal.SIGHUP)
+    assert flag.signum is None
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_what_is_printed_once_the_terminal_is_gone_is_no_error(tmp_path: Path) -> None:
+    """As where ssh has ended: saving prints."""
+    program = (
+        "import os, sys, time\nfrom pathlib import Path\n"
+        "from fourier_robust.engine.interrupt import stop_on_signals\n"
+        "with stop_on_signals() as flag:\n"
+        "    print('ready', flush=True)\n"
+        "    while flag.signum is None: time.sleep(0.01)\n"
+        "    print('one', flush=True); print('two', file=sys.stderr, flush=True)\n"
+        f"    Path({str(tmp_path / 'saved')!r}).touch()\n"
+        "os._exit(128 + flag.signum)\n"
+    )
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-c", program])
+    seen = b""
+    while b"ready" not in seen:
+        seen += os.read(terminal, 1000)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP
+    assert (tmp_path / "saved").exists()
 
 
 def test_other_threads_install_nothing() -> None:

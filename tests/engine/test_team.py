@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from fourier_robust.engine import team
 from fourier_robust.engine.distributed import LOST
 from fourier_robust.engine.interrupt import Interrupted
-from fourier_robust.engine.team import _leave_it_to_the_parent, start
+from fourier_robust.engine.team import _below, _leave_it_to_the_parent, start
 from fourier_robust.errors import BUSY, Busy, UserError
 
 Started = Callable[[str], None]
@@ -92,6 +93,7 @@ def test_each_is_told_who_it_is_and_that_they_meet_in_a_folder_of_their_user(sta
             "another process does this",
         ),
         ("sys.exit(143)", "sys.exit(143)", Interrupted, "it came to one of 2 processes"),
+        ("sys.exit(129)", "sys.exit(129)", Interrupted, "it came to one of 2 processes"),
     ],
 )
 def test_what_one_meets_ends_all_and_is_said(
@@ -122,19 +124,54 @@ def test_one_that_does_not_hear_is_killed(started: Started, tmp_path: Path, monk
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists()
 
 
-def test_a_signal_is_passed_on_and_all_may_save(started: Started, tmp_path: Path) -> None:
-    program = (
-        "def save(*_):\n    time.sleep(0.5)\n    (here / f'saved-{rank}').touch()\n    sys.exit(143)\n"
-        "signal.signal(signal.SIGTERM, save)\n(here / f'ready-{rank}').touch()\ntime.sleep(600)"
-    )
+SAVES = (
+    "def save(*_):\n    time.sleep(0.5)\n    (here / f'saved-{rank}').touch()\n    sys.exit(143)\n"
+    "signal.signal(signal.SIGTERM, save)\n(here / f'ready-{rank}').touch()\ntime.sleep(600)"
+)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_passed_on_and_all_may_save(signum: int, started: Started, tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # else it is ignored below nohup
 
     def stop() -> None:
         while len(list(tmp_path.glob("ready-*"))) < 2:
             time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signum)
 
     threading.Thread(target=stop, daemon=True).start()
     with pytest.raises(Interrupted, match="passed on to 2 processes") as stopped:
-        started(program)
-    assert stopped.value.signum == signal.SIGTERM
+        started(SAVES)
+    signal.signal(signal.SIGHUP, before)
+    assert stopped.value.signum == signum
     assert len(list(tmp_path.glob("saved-*"))) == 2
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a kernel that tells children of their parent's end")
+def test_where_the_parent_is_killed_all_may_save(tmp_path: Path) -> None:
+    head = "import os, signal, sys, time\nfrom pathlib import Path\nrank = int(os.environ['RANK'])\n"
+    (tmp_path / "program.py").write_text(f"{head}here = Path({str(tmp_path)!r})\n{SAVES}\n")
+    begin = "from fourier_robust.engine.team import start; start('program', [], 2)"
+    parent = subprocess.Popen([sys.executable, "-c", begin], env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    _wait_for(lambda: len(list(tmp_path.glob("ready-*"))) == 2)
+    parent.kill()
+    parent.wait()
+    _wait_for(lambda: len(list(tmp_path.glob("saved-*"))) == 2)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a kernel that tells children of their parent's end")
+def test_a_child_whose_parent_has_gone_before_it_could_ask_ends() -> None:
+    """Also where the parent has a handler of its own, which the child has until its program begins."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        child = subprocess.Popen(["sleep", "60"], preexec_fn=partial(_below, os.getpid() + 1))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert child.wait(20) == -signal.SIGTERM
+
+
+def _wait_for(done: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < until
+        time.sleep(0.05)

@@ -62,7 +62,7 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     ready = CONTEXT.Event()
     other = CONTEXT.Process(target=_hold, args=(str(tmp_path), ready))
     other.start()
-    assert ready.wait(60)
+    assert ready.wait(300)
     with pytest.raises(Busy):
         Claim(tmp_path).__enter__()
     os.kill(other.pid, signal.SIGKILL)
@@ -89,9 +89,9 @@ def test_a_silent_host_loses_its_claim_a_living_one_does_not(tmp_path: Path) -> 
         assert held.held()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"host": 3}'])
-def test_a_damaged_claim_is_judged_by_its_age(tmp_path: Path, content: str) -> None:
-    (tmp_path / NAME).write_text(content)
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"host": 3}', b'{"host": "\xff"}', b"\x00\xc3"])
+def test_a_damaged_claim_is_judged_by_its_age(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / NAME).write_bytes(content)
     with pytest.raises(Busy):
         Claim(tmp_path).__enter__()
     then = time.time() - STALE - 60
@@ -130,7 +130,7 @@ def test_of_many_at_once_one_gets_a_void_claim(tmp_path: Path) -> None:
     several = [CONTEXT.Process(target=_try, args=(str(tmp_path), barrier, results)) for _ in range(4)]
     for one in several:
         one.start()
-    found = sorted(results.get(timeout=120) for _ in several)
+    found = sorted(results.get(timeout=300) for _ in several)
     for one in several:
         one.join()
     assert found == ["held", "refused", "refused", "refused"]
@@ -154,3 +154,14 @@ def test_what_a_killed_process_left_of_a_claim_goes_with_the_next_file(tmp_path:
         atomic.write_text(tmp_path / "a.csv", "text")
         assert sorted(path.name for path in tmp_path.iterdir()) == [NAME, "a.csv"]
     assert re.fullmatch(rf"\{NAME}\.[0-9a-f]{{8}}-\d+-[0-9a-f]{{8}}\.tmp", claim._temporary(tmp_path).name)
+
+
+@pytest.mark.skipif(not Path("/proc/self/comm").exists(), reason="names of processes are elsewhere here")
+def test_a_process_may_have_a_name_of_any_bytes() -> None:
+    name = Path("/proc/self/comm")
+    before, started = name.read_bytes(), claim._start(os.getpid())
+    try:
+        name.write_bytes(b"caf\xc3")  # cut in the middle of a letter
+        assert claim._start(os.getpid()) == started
+    finally:
+        name.write_bytes(before.rstrip(b"\n"))

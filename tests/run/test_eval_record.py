@@ -17,11 +17,16 @@ import pytest
 import torch
 from support import TINY
 
-from fourier_robust import sweeping
+from fourier_robust import evaluate, sweeping
+from fourier_robust.arch.resnet import resnet20
+from fourier_robust.engine.distributed import Team
+from fourier_robust.engine.interrupt import Stopped
 from fourier_robust.errors import Busy, UserError
+from fourier_robust.evaluate import Setting
 from fourier_robust.run.claim import NAME, Claim
 from fourier_robust.run.eval_record import EvalRecord
 from fourier_robust.run.sweep import Jobs
+from fourier_robust.suite.swap import Swap
 
 Train = Callable[..., Path]
 Evaluate = Callable[..., None]
@@ -132,6 +137,91 @@ def test_all_of_them_held_writes_nothing(train_tiny: Train, evaluate_tiny: Evalu
         with pytest.raises(Busy, match="another process measures 1 of 1 suites: clean"):
             evaluate_tiny(folder, "suite=all", "suite.only=[clean]")
         assert not (folder / "eval/all").exists()
+
+
+def test_of_another_checkpoint_of_the_run_the_results_lie_beside(
+    train_tiny: Train, evaluate_tiny: Evaluate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = train_tiny()
+    for number, name in enumerate(("last.pt", "previous.pt")):
+        monkeypatch.setenv("FR_SWEEP_JOB", f"/sweep#{number}")
+        evaluate_tiny(folder / name)
+    evaluations = folder / "eval"
+    assert {path.name for path in evaluations.iterdir()} == {"clean", "clean.previous", "predictions"}
+    last, previous = (
+        json.loads((evaluations / name / "eval.json").read_text()) for name in ("clean", "clean.previous")
+    )
+    assert [last["checkpoint"]["path"], previous["checkpoint"]["path"]] == ["last.pt", "previous.pt"]
+    assert last["checkpoint"]["sha256"] != previous["checkpoint"]["sha256"]
+    monkeypatch.delenv("FR_SWEEP_JOB")
+    evaluate_tiny(folder, "suite=all", "suite.only=[clean]")
+    evaluate_tiny(folder / "previous.pt", "suite=all", "suite.only=[clean]", "name=mine")
+    names = {"all", "all.mine.previous", "clean.mine.previous"}
+    assert names < {path.name for path in evaluations.iterdir()}
+
+
+def test_no_job_of_a_sweep_overwrites_anothers_whatever_the_weights(
+    evaluate_tiny: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of somebody else's models the folder has the file's name alone, without its ending."""
+    settings = ("arch=resnet20", "dataset=shapes", "dataset.num_test=32")
+    for seed, name in enumerate(("net.pt", "net.pth")):
+        torch.manual_seed(seed)
+        torch.save(resnet20(10).state_dict(), tmp_path / name)
+    monkeypatch.setenv("FR_SWEEP_JOB", "/sweep#0")
+    evaluate_tiny(tmp_path / "net.pt", *settings)
+    whole = (tmp_path / "eval/net/clean.shapes/results.csv").read_bytes()
+    monkeypatch.setenv("FR_SWEEP_JOB", "/sweep#1")
+    with pytest.raises(UserError, match=r"clean\.shapes is job #0's of this sweep, with other settings: give each a"):
+        evaluate_tiny(tmp_path / "net.pth", *settings)
+    assert (tmp_path / "eval/net/clean.shapes/results.csv").read_bytes() == whole
+    monkeypatch.setenv("FR_SWEEP_JOB", "/another#0")
+    evaluate_tiny(tmp_path / "net.pth", *settings)
+    assert (tmp_path / "eval/net/clean.shapes/results.csv").read_bytes() != whole
+
+
+def test_a_fault_in_one_part_costs_only_that(
+    train_tiny: Train, evaluate_tiny: Evaluate, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = train_tiny()
+    (folder / "eval").mkdir()
+    (folder / "eval/clean").touch()  # in the place of its folder
+
+    def breaks(*_: Any) -> None:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr(Swap, "conditions", breaks)
+    settings = ("suite=all", "suite.only=[clean,swap,sensitivity]", "suite.parts.sensitivity.images=16")
+    with pytest.raises(OSError, match=r"^2 of 3 suites stopped: clean, swap; see above$"):
+        evaluate_tiny(folder, *settings)
+    receipt = json.loads((folder / "eval/all/eval.json").read_text())
+    assert receipt["measured"] == ["sensitivity"]
+    assert "File exists" in receipt["not_measured"]["clean"]
+    assert receipt["not_measured"]["swap"] == "RuntimeError: two lines"
+    said = capfd.readouterr()
+    assert "not measured: RuntimeError: two lines" in said.out
+    assert said.err.count("Traceback") == 1  # the system's word needs none
+
+    def stopped(*_: Any) -> None:
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr(Swap, "conditions", stopped)
+    with pytest.raises(Stopped):
+        evaluate_tiny(folder, *settings)
+
+
+def test_among_several_processes_a_fault_ends_all() -> None:
+    """The others would wait for it in another place."""
+
+    def breaks(*_: Any) -> None:
+        raise RuntimeError("broken")
+
+    part = SimpleNamespace(conditions=breaks)
+    suite = SimpleNamespace(name="all", parts={"one": part, "two": part})
+    config: dict[str, Any] = {"suite": {"parts": {"one": {}, "two": {}}}}
+    at = Setting(None, SimpleNamespace(), None, config, None, Team(0, 2), {})  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="broken"):
+        evaluate._ask_all(at, suite)
 
 
 def test_in_a_sweep_it_is_elsewhere(

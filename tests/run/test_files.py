@@ -78,7 +78,7 @@ def test_one_process_per_folder(tmp_path: Path) -> None:
     other = context.Process(target=_hold, args=(str(tmp_path), ready, release))
     other.start()
     try:
-        assert ready.wait(60)
+        assert ready.wait(300)
         with pytest.raises(UserError, match="another process"), RunFolder(tmp_path).claimed():
             pass
     finally:
