@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -28,8 +29,12 @@ OWN_IMAGES = "fourier_robust.dataset.imagefolder.ImageFolder"
 Task = Callable[[dict[str, Any], dict[str, str]], Outcome | None]
 
 
-def resolve(cfg: DictConfig) -> dict[str, Any]:
+def resolve(cfg: DictConfig, door: str | None = None) -> dict[str, Any]:
     """`cfg` as plain containers, interpolations resolved, checked; nothing is read and torch is not loaded.
+
+    Args:
+        cfg: composed.
+        door: whose keys alone it may have, see `validate`.
 
     Raises:
         UserError: a required value is missing, a setting is unknown or of the wrong type.
@@ -40,7 +45,7 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
     if missing:
         raise UserError(f"{missing[0]} is required: give {missing[0]}=...")
     config = _plain(cfg, resolve=True)
-    validate(config)
+    validate(config, door)
     _settle_labels(config.get("dataset", {}))
     if config.get("aug", {}).get("global_pairs") is False:  # as before there was the key: the run's hash stays
         del config["aug"]["global_pairs"]
@@ -181,19 +186,25 @@ def launch(config_name: str, task: Task) -> None:
     """Run `task` on the composed config of the command line: once, or once per job of a multirun.
 
     Exits with 2 after a user's mistake, with 1 after a fault of the machine or where jobs of a sweep are not done, with
-    128 + signal after an interruption; ``FR_DEBUG=1`` shows tracebacks.
+    128 + signal after an interruption; ``FR_DEBUG=1`` shows tracebacks. Empty ``FR_DATA`` and ``FR_OUTPUTS`` count as
+    unset.
     """
+    _line_by_line()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises to us instead of printing its own trace
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/ray' is validated")  # the plugin has that name too
+    for variable in ("FR_DATA", "FR_OUTPUTS"):
+        if os.environ.get(variable) == "":  # as if unset: the yaml would take the working folder
+            del os.environ[variable]
 
     if "TORCHELASTIC_RUN_ID" in os.environ and {"-m", "--multirun"} & set(sys.argv[1:]):
         _leave(UserError("no sweep inside torchrun: fr-train -m ... device.processes=N starts it for each job"), 2)
 
     def job(cfg: DictConfig) -> None:
+        _line_by_line()  # a launcher's process has not come through the door
         names = HydraConfig.get().runtime.choices
 
         def work(device: str | None) -> Outcome | None:
-            config = resolve(cfg)
+            config = resolve(cfg, config_name)
             if device is not None and config["device"]["name"] == "auto":
                 config["device"]["name"] = device
             return task(config, names_of(names, config))
@@ -203,7 +214,8 @@ def launch(config_name: str, task: Task) -> None:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             hydra_config = HydraConfig.get()
             os.environ["FR_SWEEP_JOB"] = f"{Path(hydra_config.sweep.dir).absolute()}#{hydra_config.job.num}"
-            sweeping.job(work, int(cfg.get("retry", 0)))
+            retry = cfg.get("retry")
+            sweeping.job(work, retry if isinstance(retry, int) and retry > 0 else 0)  # `work` refuses the others
             return
         try:  # here, for Hydra would add lines of its own
             work(None)
@@ -238,6 +250,13 @@ def launch(config_name: str, task: Task) -> None:
     code = sweeping.finish()
     if code:
         sys.exit(code)
+
+
+def _line_by_line() -> None:
+    """Have each line reach a log when it is printed, and errors after it: to a file Python writes in blocks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
 
 
 def _leave(error: BaseException, code: int) -> NoReturn:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -255,7 +258,7 @@ def test_a_checkpoint_moved_elsewhere_is_enough(train_tiny: Train, evaluate_tiny
     lone.parent.mkdir()
     shutil.copy(next(folder.glob("*.safetensors")), lone)
     evaluate_tiny(lone)
-    assert table(lone.parent / "eval/clean/results.csv")[0]["arch"] == "speednet"
+    assert table(lone.parent / "eval/clean.model/results.csv")[0]["arch"] == "speednet"
 
 
 def test_refusals_write_nothing(train_tiny: Train, evaluate_tiny: Evaluate, tmp_path: Path) -> None:
@@ -399,3 +402,14 @@ def test_somebody_elses_state_dict(train_tiny: Train, evaluate_tiny: Evaluate, t
     evaluate_tiny(path, "arch=resnet20", "dataset=shapes", "dataset.num_test=32")
     row = table(tmp_path / "eval/theirs/clean.shapes/results.csv")[0]
     assert (row["run"], row["arch"], row["train_dataset"], row["seed"]) == ("theirs", "resnet20", "unknown", "")
+
+
+def test_a_log_has_its_lines_in_order(tmp_path: Path) -> None:
+    """Where both streams go to one file, the error comes last, though Python writes to files in blocks."""
+    command = [sys.executable, "-m", "fourier_robust.train", *TINY, f"paths.output_dir={tmp_path}", "optim.lr=1e30"]
+    plain = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open(tmp_path / "log", "w") as log:
+        done = subprocess.run(command, stdout=log, stderr=log, env=plain, timeout=300)
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert (done.returncode, lines[0].split()[0]) == (2, "run")
+    assert lines[-1].startswith("error: the loss is not finite at step")
