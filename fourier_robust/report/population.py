@@ -110,9 +110,10 @@ class Population:
     @property
     def described(self) -> str:
         """The population in words."""
-        methods = len(set(self.method_of.tolist()))
+        count = len(set(self.method_of.tolist()))
+        methods = f"{count} method{'s' * (count > 1)}"
         trained = f"trained on {self.train_dataset}" if self.train_dataset != UNKNOWN else "of unknown training"
-        return f"Population: the {len(self.runs)} runs of {methods} methods {trained}"
+        return f"Population: the {len(self.runs)} runs of {methods} {trained}"
 
     def title(self, what: str) -> str:
         """A heading."""
