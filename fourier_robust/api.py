@@ -51,7 +51,7 @@ def evaluate_module(
     choices = dict(composed.hydra.runtime.choices)
     with open_dict(composed):
         del composed["hydra"]
-    config = resolve(composed)
+    config = resolve(composed, "eval")
     names = names_of(choices, config)
     if "dataset" not in names:
         raise UserError("give dataset=...")

@@ -93,6 +93,8 @@ def check_paths(paths: Mapping[str, Any]) -> None:
     for key, annotation in PATHS.items():
         if key in paths:
             _check(f"paths.{key}", paths[key], annotation)
+            if not isinstance(paths[key], str):
+                raise UserError(f"paths.{key}={paths[key]} must name a folder")
             if not paths[key].strip():
                 raise UserError(f"paths.{key} is empty: it must name a folder ('.' is the working folder)")
 

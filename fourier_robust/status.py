@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +30,7 @@ sweep that had it, and is not shown beside its run; one that failed and is wante
 sweep. Exits with 1 where a run, an evaluation or a job failed or is lost.
 """
 UNFINISHED = ("waiting", "running", "preempted", "failed", "lost")
-SKIPPED = {"outcomes", "predictions", "jobs", ".submitit"}  # folders without runs
+SKIPPED = {"outcomes", "predictions", "jobs", "superseded", ".submitit"}  # folders without runs
 
 
 class Line(NamedTuple):
@@ -126,12 +127,13 @@ def _unfinished(sweeps: Sequence[Path], base: Path, works: Sequence[Work]) -> It
             key = tuple(job["overrides"]) or (sweep, job["job"])  # a damaged note has none
             if key not in newest or _seconds(line.age) <= _seconds(newest[key][2].age):
                 newest[key] = sweep, job, line
+    words = functools.cache(_words)  # a file each
     for sweep, job, line in newest.values():
-        if line.state in UNFINISHED and not any(_same(sweep, job, line, work) for work in works):
+        if line.state in UNFINISHED and not any(_same(sweep, job, line, work, words) for work in works):
             yield line._replace(name=f"{sweep.relative_to(base).as_posix()} {line.name}")
 
 
-def _same(sweep: Path, job: Mapping[str, Any], line: Line, work: Work) -> bool:
+def _same(sweep: Path, job: Mapping[str, Any], line: Line, work: Work, words: Callable[[Path], Sequence[str]]) -> bool:
     """Whether `work` is that of the job: so says the claim of an evaluation; or it was alive after the job had begun,
     and either its process and its end are the job's, or it was begun with the very words of the job: that is how a job
     of several processes begins it, and who does the job again by itself.
@@ -145,7 +147,7 @@ def _same(sweep: Path, job: Mapping[str, Any], line: Line, work: Work) -> bool:
     process = all(job.get(name) is not None and job[name] == work.noted.get(name) for name in ("host", "pid"))
     if process and ends[0] == ends[1]:
         return line.state != "failed" or work.line.error.endswith(line.error)
-    return bool(job["overrides"]) and _words(work.folder) == sorted(job["overrides"])
+    return bool(job["overrides"]) and words(work.folder) == sorted(job["overrides"])
 
 
 def _words(folder: Path) -> list[str]:

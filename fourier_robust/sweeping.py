@@ -22,6 +22,7 @@ from hydra.core.utils import env_override
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from fourier_robust.config import check_paths
 from fourier_robust.engine.interrupt import Interrupted, Stopped, leave_on_signals
@@ -43,12 +44,14 @@ class NoteFolder(Callback):
         Raises:
             SystemExit: 2, where the paths can't be used: before a folder is made there; Hydra hides other errors.
         """
-        paths: Any = OmegaConf.to_container(config.get("paths") or OmegaConf.create(), resolve=True)
         try:
+            paths: Any = OmegaConf.to_container(config.get("paths") or OmegaConf.create(), resolve=True)
             check_paths(paths)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
+        except (OmegaConfBaseException, ValueError):  # of a variable that jobs alone may have; they say so if not
+            pass
         _started.append(Path(config.hydra.sweep.dir).absolute())
         _planned[:] = _jobs(config.hydra)
         if _planned:

@@ -50,6 +50,7 @@ def run(module: str, *arguments: str, cwd: Path, **environment: str) -> subproce
         ("train", ["retry=-1"], "retry=-1: must be 0 or more\n"),
         ("train", ["retry=x"], "retry='x': expected int\n"),
         ("train", ["paths.output_dir=3"], "paths.output_dir=3: expected str\n"),
+        ("train", ["paths.output_dir={a: 1}"], "paths.output_dir={'a': 1} must name a folder"),
         ("train", ["paths.output_dir="], "paths.output_dir is empty: it must name a folder"),
         ("train", ["paths.data_dir=' '"], "paths.data_dir is empty: it must name a folder"),
         ("train", ["-m", "paths.output_dir=", "seed=0,1"], "paths.output_dir is empty: it must name a folder"),

@@ -328,6 +328,24 @@ def test_what_is_lost_stays_known_by_its_process(tmp_path: Path) -> None:
     assert "pid" not in Jobs(tmp_path).all()[0]
 
 
+def test_what_was_set_aside_is_not_lost(tmp_path: Path) -> None:
+    aside = tmp_path / "cifar10/a/superseded/20261122T063812Z/eval/clean"
+    aside.mkdir(parents=True)
+    (aside / ".claim").write_text("{}")
+    os.utime(aside / ".claim", (0, 0))
+    assert list(status.found(tmp_path)) == []
+
+
+def test_a_sweep_over_a_folder_that_jobs_alone_know_counts_them(tmp_path: Path) -> None:
+    """Its variable may be set where jobs run; where it is not, each says so, and the sweep tells."""
+    words = ["-m", f"paths.output_dir={tmp_path}", "paths.data_dir=${oc.env:FR_NOWHERE}/x", "seed=0,1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "fourier_robust.train", *words], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 1
+    assert "sweep of 2 jobs: 2 failed" in done.stderr
+
+
 def test_an_evaluation_that_was_killed_is_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = tmp_path / "sweeps/1"
     for suite in ("clean", "ood", "bands"):

@@ -90,9 +90,19 @@ def _images_below(folder: str) -> Iterator[tuple[str, int]]:
                     yield entry.path, 0
 
 
-def images_below(folder: Path) -> set[str]:
-    """Paths, relative to `folder`, of all images at any depth below it."""
-    return {path[len(str(folder)) + 1 :] for path, _ in _images_below(str(folder))}
+def images_below(folders: Sequence[Path]) -> list[set[str]]:
+    """Of each of `folders`: paths, relative to it, of all images at any depth below it."""
+
+    def listing(folder: Path) -> set[str]:
+        found = ((base, name) for base, _, names in os.walk(folder, followlinks=True) for name in names)
+        return {
+            os.path.join(base, name)[len(str(folder)) + 1 :]
+            for base, name in found
+            if name.lower().endswith(IMAGE_SUFFIXES)
+        }
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(listing, folders))
 
 
 def labelled(folder: Path, files: Sequence[tuple[str, int, int]]) -> ImageFiles:

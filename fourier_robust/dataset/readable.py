@@ -26,7 +26,7 @@ def placed(labels: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
 
 
 def named(what: str, batches: Iterator[Batch]) -> Iterator[Batch]:
-    """`batches` of images that must all be readable; an error begins with `what`."""
+    """`batches`, whose error begins with `what`."""
     try:
         yield from batches
     except UserError as error:
@@ -112,7 +112,7 @@ class Readable:
         """What a reader of the table must know of the (N,) `labels` that were seen; None where all were read.
 
         Raises:
-            UserError: too many are unreadable, of outcomes that an earlier launch with another limit kept.
+            UserError: too many are unreadable, of outcomes that an earlier version kept under another limit.
         """
         bad = self._order[labels.cpu() == UNREADABLE].tolist()
         if not bad:

@@ -212,9 +212,8 @@ class TinyImageNetC:
 
     def _check_files(self, cells: Sequence[Path]) -> None:
         """The same images in all cells: each one's errors are averaged over them."""
-        first = images_below(cells[0])
-        for folder in cells[1:]:
-            files = images_below(folder)
+        first, *others = images_below(cells)
+        for folder, files in zip(cells[1:], others, strict=True):
             odd = sorted(files ^ first)
             if len(files) != len(first) or 0 < len(odd) < len(files):  # other names throughout are another scheme
                 where = "is not in all cells" if odd[0] in files else "is missing"

@@ -49,7 +49,9 @@ class Estimate(NamedTuple):
     n: int
 
     def within(self, span: tuple[float, float]) -> Estimate:
-        """The interval cut to where the value can lie, (lowest, highest)."""
+        """The interval cut to where the value can lie, (lowest, highest); none stays none."""
+        if math.isnan(self.low) or math.isnan(self.high):
+            return self
         return self._replace(low=max(span[0], self.low), high=min(span[1], self.high))
 
 

@@ -19,12 +19,13 @@ from fourier_robust.run.folder import slug
 from fourier_robust.run.predictions import PredictionCache
 from fourier_robust.run.provenance import peak_memory, provenance
 from fourier_robust.run.results import OutcomeStore, Row, csv_text, npz_bytes, write_receipt, write_rows
+from fourier_robust.run.seal import weights_of
 
 
 class EvalRecord:
     """Files of one evaluation, in ``eval/<name>/`` beside the checkpoint.
 
-    A run's folder holds more checkpoints than ``last.pt``: of another file it is ``eval/<name>.<stem of the file>/``.
+    A run's folder holds more checkpoints than ``last.pt``: of other weights it is ``eval/<name>.<stem of the file>/``.
 
     Args:
         checkpoint: what is measured.
@@ -55,11 +56,12 @@ class EvalRecord:
         evaluations = checkpoint.path.parent / "eval"
         if not checkpoint.meta:  # somebody else's files may lie side by side
             evaluations /= slug(checkpoint.path.stem)
-        elif checkpoint.path.name != "last.pt":
+        elif checkpoint.path.name != "last.pt" and self._of_last() != checkpoint.sha256:
             name += f".{checkpoint.path.stem}"
         self.folder = evaluations / slug(name)
         self.run = slug(checkpoint.path.resolve().parent.name if checkpoint.meta else checkpoint.path.stem)
         self.store = OutcomeStore(self.folder / "outcomes")
+        self._claim: Claim | None = None
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[Claim]:
@@ -86,8 +88,10 @@ class EvalRecord:
                     if self.folder.exists() or self.folder.parent.is_file():
                         raise
             self._not_by_another(str(self._receipt().get("job", "")))
+            self._claim = claim
             yield claim
         finally:
+            self._claim = None
             if held:
                 claim.__exit__()
             empty = self.folder
@@ -118,6 +122,11 @@ class EvalRecord:
         subject = found.get("checkpoint")
         return found if isinstance(subject, dict) and subject.get("sha256") == self.checkpoint.sha256 else {}
 
+    def _of_last(self) -> str:
+        """SHA-256 of the weights that the run's last.pt names; empty where there is none."""
+        named = weights_of(self.checkpoint.path.with_name("last.pt"))
+        return named[1] if named else ""
+
     def has_rows(self) -> bool:
         """Whether an earlier launch left rows here, of the same weights."""
         return bool(self._before()) and (self.folder / "results.csv").exists()
@@ -144,7 +153,12 @@ class EvalRecord:
 
         Returns:
             Whether the rows are new: no launch has left the same.
+
+        Raises:
+            UserError: the folder that was claimed is another's now, or was set aside: the run was trained anew.
         """
+        if self._claim is not None and not self._claim.held():
+            raise UserError(f"{self.folder} was taken over, or set aside by a new training: nothing is written there")
         before = self._before()
         launch = ("git", "command", "time", "device", "conditions_measured", "conditions_reused", "wall_seconds")
         earlier = list(before.get("earlier", []))

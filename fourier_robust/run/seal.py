@@ -34,14 +34,23 @@ def unchanged(path: Path) -> bool:
 
 def whole(path: Path) -> bool:
     """Whether the state file `path` and the weights file that it names are there and unchanged."""
-    if not unchanged(path):
+    named = weights_of(path) if unchanged(path) else None
+    if named is None:
         return False
+    try:
+        with (path.parent / named[0]).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == named[1]
+    except (OSError, ValueError):
+        return False
+
+
+def weights_of(path: Path) -> tuple[str, str] | None:
+    """Name and SHA-256 (hex) of the weights file that a state file names; None where that can't be told."""
     try:
         with zipfile.ZipFile(path) as archive:
             (pickled,) = [name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"]]
             texts = [text for _, text, _ in pickletools.genops(archive.read(pickled)) if isinstance(text, str)]
         name, digest = (texts[texts.index(key) + 1] for key in ("weights", "sha256"))
-        with (path.parent / name).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == digest
     except Exception:  # see `unchanged`
-        return False
+        return None
+    return name, digest

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fourier_robust.metric.corruption import ALEXNET_CLEAN_ERROR, ALEXNET_ERROR, ce, mce, relative_mce
-from fourier_robust.metric.outcome import GAP, SHARE, error_rate, mean_of_images, outcome
+from fourier_robust.metric.outcome import GAP, SHARE, Estimate, error_rate, mean_of_images, outcome
 
 
 def test_outcome_of_known_logits() -> None:
@@ -39,6 +39,8 @@ def test_interval_over_images() -> None:
     assert found.within(SHARE) == (0.5, 0, 1, 4)
     assert found.within(GAP) == (0.5, found.low, 1, 4)
     assert mean_of_images(torch.tensor([1.0])).within(GAP) == (1, -1, 1, 1)
+    undefined = Estimate(*[math.nan] * 3, 0)
+    assert all(map(math.isnan, undefined.within(SHARE)[:3]))
 
 
 def test_alexnet_against_itself_is_one() -> None:

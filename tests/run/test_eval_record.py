@@ -25,6 +25,7 @@ from fourier_robust.errors import Busy, UserError
 from fourier_robust.evaluate import Setting
 from fourier_robust.run.claim import NAME, Claim
 from fourier_robust.run.eval_record import EvalRecord
+from fourier_robust.run.seal import weights_of
 from fourier_robust.run.sweep import Jobs
 from fourier_robust.suite.swap import Swap
 
@@ -137,6 +138,27 @@ def test_all_of_them_held_writes_nothing(train_tiny: Train, evaluate_tiny: Evalu
         with pytest.raises(Busy, match="another process measures 1 of 1 suites: clean"):
             evaluate_tiny(folder, "suite=all", "suite.only=[clean]")
         assert not (folder / "eval/all").exists()
+
+
+def test_nothing_is_written_where_a_new_training_set_the_folder_aside(tmp_path: Path) -> None:
+    """The new model's eval/ would else begin with the old one's rows."""
+    checkpoint = SimpleNamespace(path=tmp_path / "last.pt", meta={"names": {}}, sha256="0")
+    record = EvalRecord(checkpoint, "clean", torch.device("cpu"))  # type: ignore[arg-type]
+    with record.claimed():
+        (tmp_path / "eval").rename(tmp_path / "aside")
+        with pytest.raises(UserError, match="was taken over, or set aside by a new training"):
+            record.finish([], [], {}, {})
+    assert not (tmp_path / "eval").exists()
+
+
+def test_the_weights_that_last_pt_names_are_the_run(train_tiny: Train, evaluate_tiny: Evaluate) -> None:
+    folder = train_tiny()
+    evaluate_tiny(folder)
+    written = (folder / "eval/clean/eval.json").read_bytes()
+    weights, _ = weights_of(folder / "last.pt") or ("", "")
+    evaluate_tiny(folder / weights)
+    assert {path.name for path in (folder / "eval").iterdir()} == {"clean", "predictions"}
+    assert (folder / "eval/clean/eval.json").read_bytes() != written
 
 
 def test_of_another_checkpoint_of_the_run_the_results_lie_beside(
