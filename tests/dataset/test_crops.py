@@ -45,7 +45,7 @@ def test_random_crop_pixels_equal_torchvision(generator):
 
 @pytest.mark.parametrize("crop", [CentreCrop(31, 40), CentreCrop(31, 40, "bicubic"), RandomResizedCrop(31)])
 def test_tensors_in_a_decoders_order_keep_it_and_their_bits(crop):
-    """(H,W,3) in memory: torch resizes that order in half the time, and rows of the result are copied at once."""
+    """(H,W,3) in memory: torch resizes that order sooner, and rows of the result are copied at once."""
     decoded = torch.from_numpy(np.asarray(photo(180, 120)).copy()).permute(2, 0, 1)
     found = crop.of_levels(decoded, torch.Generator().manual_seed(0))
     assert found.stride()[::2] == (1, 3)
